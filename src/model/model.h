@@ -1,0 +1,86 @@
+#pragma once
+// A loaded model: weights on a back end and the forward pass of one step.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "model/config.h"
+#include "ops/backend.h"
+
+namespace hlwq {
+
+// What one sequence keeps between steps; the runtime owns it in pools (docs/architecture.md).
+struct StateShape {
+  int64_t mamba_layers = 0;
+  MambaShape mamba{0, 0, 0, 0, 0};
+  int64_t attention_layers = 0;
+  AttentionShape attention{0, 0, 0};
+
+  [[nodiscard]] int64_t conv_floats() const { return mamba.conv_channels() * (mamba.kernel - 1); }
+  [[nodiscard]] int64_t ssm_floats() const { return mamba.heads * mamba.head_dim * mamba.state; }
+};
+
+// Pools of the sequences, indexed by Segment::slot. Borrowed from the runtime.
+struct SequenceMemory {
+  std::span<float* const> conv;       // per Mamba layer: [slots][conv_channels][kernel-1]
+  std::span<float* const> ssm;        // per Mamba layer: [slots][heads][head_dim][state]
+  std::span<const KvPages> kv;        // per attention layer
+};
+
+struct StepBatch {
+  std::span<const int32_t> ids;            // [tokens], segments one after the other
+  std::span<const Segment> segments;
+  std::span<const int64_t> logit_rows;     // tokens whose logits are wanted, ascending
+};
+
+// Looks at intermediate values (tests, traces). Called on the engine thread.
+struct StepObserver {
+  // index 0: embedding output; k: residual after layer k-1; count of layers + 1: after norm_f
+  std::function<void(int64_t index, F32View hidden)> hidden;
+  std::function<void(int64_t layer, const int32_t* ids, const float* weights, int64_t tokens,
+                     int64_t experts_used)> routed;
+};
+
+// Most tokens and logit rows of a step, fixed at load: every activation buffer is sized by them.
+struct StepLimits {
+  int64_t tokens = 512;
+  int64_t logit_rows = 1;
+  int64_t context = 4096;
+};
+
+class Model {
+ public:
+  virtual ~Model() = default;
+  [[nodiscard]] virtual const NemotronHConfig& config() const = 0;
+  [[nodiscard]] virtual StateShape state_shape() const = 0;
+  // Bytes of weights on the device, bytes of activations.
+  [[nodiscard]] virtual size_t weight_bytes() const = 0;
+  [[nodiscard]] virtual size_t activation_bytes() const = 0;
+  [[nodiscard]] virtual bool coded() const = 0;   // any coded matrix
+
+  // One step. logits [logit_rows, vocabulary]. Nothing allocates. Errors: kInvalidArgument (an id
+  // outside the vocabulary, more tokens than the limits), kBadValue (non-finite activations: the
+  // sequences of this step are then unusable), or what the expert runner reports.
+  [[nodiscard]] virtual Status forward(const StepBatch& step, const SequenceMemory& memory,
+                                       MutF32View logits, const StepObserver* observer = nullptr) = 0;
+};
+
+struct LoadOptions {
+  std::string base;         // --base: folder that supplies tensors the checkpoint lacks
+  StepLimits limits;
+  int load_threads = 1;
+  std::function<void(uint64_t done, uint64_t total)> progress;   // bytes read; may be empty
+};
+
+// Loads the checkpoint folder `path` onto `backend`, which must outlive the model. Experts are laid
+// into one contiguous record each. Errors: kMissing naming every absent tensor (and saying that
+// --base DIR can supply them), kBadLayout, kUnsupported, kIo, kOutOfMemory, kBadValue.
+[[nodiscard]] Result<std::unique_ptr<Model>> load_model(const std::string& path, Backend& backend,
+                                                        const LoadOptions& options);
+
+}  // namespace hlwq

@@ -1,0 +1,56 @@
+#pragma once
+// The parameters a Nemotron-H checkpoint must have, in NVIDIA's spelling, and the other spellings
+// that files use (docs/format.md#names).
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "format/checkpoint.h"
+#include "model/config.h"
+
+namespace hlwq {
+
+// Every parameter and persistent buffer, in the order NVIDIA's files have layers; one entry an
+// expert matrix. The head is absent when tied.
+[[nodiscard]] std::vector<ExpectedTensor> expected_tensors(const NemotronHConfig& config);
+
+// A file's spelling in NVIDIA's: drops "language_model.", "model." -> "backbone.",
+// "embedding.weight" -> "embeddings.weight". Fused experts keep their name
+// ("backbone.layers.1.mixer.experts.up_proj").
+[[nodiscard]] std::string canonical_name(std::string_view name);
+
+// The fused 3-D tensor ("backbone.layers.1.mixer.experts.up_proj") and the index of the expert when
+// `name` is one expert's matrix, else nothing.
+struct FusedSlice {
+  std::string name;
+  int64_t expert;
+};
+[[nodiscard]] std::optional<FusedSlice> fused_slice_of(std::string_view name);
+
+// Tensors a loader skips without a word: mtp.*, *.k_scale, *.v_scale, *rotary_emb*, inv_freq.
+[[nodiscard]] bool is_ignored(std::string_view name);
+
+// Where each expected tensor is in a checkpoint. `slice` >= 0: row of the fused 3-D tensor.
+struct LocatedTensor {
+  const ExpectedTensor* expected = nullptr;
+  const CheckpointTensor* stored = nullptr;
+  int64_t slice = -1;
+};
+struct TensorMap {
+  std::vector<LocatedTensor> found;        // one for each expected tensor that is there, in order
+  std::vector<std::string> missing;        // expected and absent
+  std::vector<std::string> unknown;        // in the file, not expected, not ignored
+};
+// Errors: kBadLayout for a shape that differs from the expected one (names both).
+[[nodiscard]] Result<TensorMap> map_tensors(const Checkpoint& checkpoint,
+                                            std::span<const ExpectedTensor> expected);
+
+// The `expected` list to open a checkpoint with: every spelling of every name, so that dunder and
+// shapeless variants find theirs.
+[[nodiscard]] std::vector<ExpectedTensor> all_spellings(std::span<const ExpectedTensor> expected);
+
+}  // namespace hlwq

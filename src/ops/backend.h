@@ -1,0 +1,196 @@
+#pragma once
+// The flat op interface: what a device must do to run the model. `reference` (scalar oracle) and
+// `cpu` implement it; a new op means an argument struct here, a reference version, a test that runs
+// every back end, then fast versions.
+//
+// Rules for all ops. Nothing allocates: scratch comes from the arena given at load (reserve). The
+// bits of one token's result do not depend on the other tokens of the call, on threads or on how
+// experts are placed. Coded matrices under Compute::kInt8 follow D1 to the bit on every back end;
+// other arithmetic is FP32 in an order fixed by shapes and absolute positions. Outputs may alias
+// inputs only where stated. Views live on the back end's device.
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "ops/matrix.h"
+#include "tensor/buffer.h"
+
+namespace hlwq {
+
+enum class Compute : uint8_t {
+  kInt8,   // coded matrices by the integer arithmetic of D1
+  kExact,  // coded matrices by decoded levels and FP32 activations
+};
+
+// x[t] -> normalized rows: y = w * x / sqrt(mean(x^2) + eps). Writes out.x, and out.q when present.
+struct RmsNormArgs {
+  F32View x;                 // [tokens, width]
+  const float* weight;       // [width]
+  float eps;
+  Activation out;            // [tokens, width]; out.x may be x
+};
+
+// Fills a.q from a.x (D1). Does nothing when a.q is absent.
+struct QuantizeArgs {
+  Activation a;
+};
+
+// y = x Wᵀ (+ bias) (+ y when accumulate) for matrices that share an input.
+struct Projection {
+  Matrix weight;
+  const float* bias = nullptr;   // [rows] or null
+  MutF32View y;                  // [tokens, rows]
+  bool accumulate = false;       // y += result, one FP32 addition at the end
+};
+struct ProjectArgs {
+  Activation x;                              // [tokens, cols]
+  std::span<const Projection> projections;   // all with cols == x.x.cols
+};
+
+// rows of a table: y[t] = table[ids[t]]; ids are checked by the caller.
+struct EmbedArgs {
+  std::span<const int32_t> ids;
+  Matrix table;       // [vocabulary, width], plain or coded
+  MutF32View y;       // [tokens, width]
+};
+
+// Router (docs/math.md#router): scores = sigmoid(u gateᵀ) in FP32, chosen by score + bias within the
+// best groups, weighted by the uncorrected score. ids are sorted ascending within a token.
+struct RouteArgs {
+  F32View u;                       // [tokens, width]
+  Matrix gate;                     // [experts, width], plain
+  const float* correction_bias;    // [experts]
+  int64_t groups, groups_used, experts_used;
+  bool normalize;
+  float scale;
+  int32_t* ids;                    // out [tokens, experts_used]
+  float* weights;                  // out [tokens, experts_used]
+};
+
+// y[t] = sum over i of weights[t, i] * expert[ids[t, i]](x[t]), ascending ids, fma from +0.
+// `experts[e]` may be empty (null data) for experts no token chose.
+struct ExpertsArgs {
+  Activation x;                        // [tokens, width]
+  std::span<const Mlp> experts;
+  const int32_t* ids;                  // [tokens, experts_used], ascending within a token
+  const float* weights;                // [tokens, experts_used]
+  int64_t experts_used;
+  MutF32View y;                        // [tokens, width]
+};
+
+// y = down( relu(up x)^2 ) (+ y when accumulate).
+struct MlpArgs {
+  Activation x;
+  Mlp mlp;
+  const float* up_bias = nullptr;
+  const float* down_bias = nullptr;
+  MutF32View y;
+  bool accumulate = false;
+};
+
+// A run of consecutive tokens of one sequence within a step.
+struct Segment {
+  int64_t first_token = 0, tokens = 0;   // rows of the step's activations
+  int64_t position = 0;                  // of the first of them in its sequence
+  int64_t slot = 0;                      // of the sequence's state
+};
+
+struct MambaShape {
+  int64_t heads, head_dim, groups, state, kernel;
+  [[nodiscard]] int64_t inner() const { return heads * head_dim; }
+  [[nodiscard]] int64_t conv_channels() const { return inner() + 2 * groups * state; }
+  [[nodiscard]] int64_t projected() const { return inner() + conv_channels() + heads; }
+};
+
+// Everything of a Mamba-2 mixer between in_proj and out_proj (docs/math.md#mamba-2): causal
+// convolution, SiLU, selective scan, D skip, gate, group RMS norm. States are read, then updated to
+// the segment's end; a segment at position 0 starts from zeros whatever the state holds.
+struct MambaArgs {
+  MambaShape shape;
+  F32View projected;            // [tokens, z | x B C | dt]
+  const float* conv_weight;     // [conv_channels, kernel]
+  const float* conv_bias;       // [conv_channels] or null
+  const float* dt_bias;         // [heads]
+  const float* a_log;           // [heads]
+  const float* d;               // [heads]
+  float dt_min, dt_max;         // clamp after softplus (time_step_limit)
+  const float* norm_weight;     // [inner]
+  float eps;
+  float* conv_state;            // this layer's pool [slots][conv_channels][kernel-1], oldest first
+  float* ssm_state;             // this layer's pool [slots][heads][head_dim][state]
+  std::span<const Segment> segments;
+  Activation out;               // [tokens, inner]
+};
+
+// KV pages of one layer. A page holds kPageTokens tokens as [K | V][kv_heads][kPageTokens][head_dim].
+inline constexpr int64_t kPageTokens = 64;
+struct KvPages {
+  std::byte* data = nullptr;              // pool of pages
+  DType dtype = DType::kF16;              // F16 or F32
+  int64_t page_bytes = 0;
+  const int32_t* tables = nullptr;        // [slots, table_stride]: page of tokens [64 i, 64 i + 64)
+  int64_t table_stride = 0;
+};
+
+struct AttentionShape {
+  int64_t heads, kv_heads, head_dim;
+};
+
+// Causal grouped-query attention without positions. Stores k and v of the step's tokens in the
+// pages, then attends over [0, position]; FP32 softmax; splits at fixed absolute positions.
+struct AttentionArgs {
+  AttentionShape shape;
+  F32View q;                    // [tokens, heads*head_dim]
+  F32View k, v;                 // [tokens, kv_heads*head_dim]
+  KvPages pages;
+  std::span<const Segment> segments;
+  Activation out;               // [tokens, heads*head_dim]
+};
+
+// Scratch a back end needs at most, from the model's largest shapes (see Backend::reserve).
+struct ScratchNeeds {
+  int64_t tokens = 0;           // most tokens of a step
+  int64_t width = 0;            // widest activation that is quantized
+  int64_t mlp_width = 0;        // widest hidden layer of an MLP or expert
+  int64_t experts = 0, experts_used = 0;
+  int64_t context = 0;          // most tokens of a sequence
+  AttentionShape attention{0, 0, 0};
+  MambaShape mamba{0, 0, 0, 0, 0};
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  [[nodiscard]] virtual std::string_view name() const = 0;      // "reference", "cpu"
+  [[nodiscard]] virtual std::string description() const = 0;    // one line: instruction sets, threads
+  [[nodiscard]] virtual Compute compute() const = 0;
+  [[nodiscard]] virtual int threads() const = 0;
+
+  // Device memory, zeroed. Errors: kOutOfMemory, naming `what`.
+  [[nodiscard]] virtual Result<Buffer> allocate(size_t bytes, std::string_view what) = 0;
+  // Sizes the scratch arena; call once before the ops. Errors: kOutOfMemory.
+  [[nodiscard]] virtual Status reserve(const ScratchNeeds& needs) = 0;
+
+  virtual void rms_norm(const RmsNormArgs& args) = 0;
+  virtual void quantize(const QuantizeArgs& args) = 0;
+  virtual void project(const ProjectArgs& args) = 0;
+  virtual void embed(const EmbedArgs& args) = 0;
+  virtual void route(const RouteArgs& args) = 0;
+  virtual void experts(const ExpertsArgs& args) = 0;
+  virtual void mlp(const MlpArgs& args) = 0;
+  virtual void mamba(const MambaArgs& args) = 0;
+  virtual void attention(const AttentionArgs& args) = 0;
+
+  // Non-finite activations set a sticky flag instead of stopping a kernel; the step's owner asks
+  // after each step and fails it. Reading clears the flag.
+  [[nodiscard]] virtual bool take_non_finite() = 0;
+};
+
+// The scalar oracle: plain loops, FP64 sums where the arithmetic is not pinned. Never fast.
+[[nodiscard]] std::unique_ptr<Backend> make_reference_backend(Compute compute);
+
+}  // namespace hlwq

@@ -1,0 +1,49 @@
+#pragma once
+// Memory of sequences: KV pages, page tables, convolution and SSM states, in pools indexed by slot.
+// One owner (the engine thread) changes it.
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/result.h"
+#include "model/model.h"
+
+namespace hlwq {
+
+struct SequencePoolOptions {
+  int64_t sequences = 1;       // slots
+  int64_t context = 4096;      // most tokens of a sequence
+  DType kv_dtype = DType::kF16;
+};
+
+class SequencePool {
+ public:
+  // Bytes are known before: see bytes_for. Errors: kOutOfMemory.
+  static Result<SequencePool> create(Backend& backend, const StateShape& shape,
+                                     const SequencePoolOptions& options);
+  [[nodiscard]] static size_t bytes_for(const StateShape& shape, const SequencePoolOptions& options);
+
+  // A free slot with no pages; its states count as zero because its first segment starts at
+  // position 0. Errors: kOutOfMemory when every slot is taken.
+  [[nodiscard]] Result<int64_t> open();
+  void close(int64_t slot);
+  // Makes positions [0, tokens) of the slot writable. Errors: kOutOfMemory (no page left),
+  // kInvalidArgument (beyond the context).
+  [[nodiscard]] Status grow(int64_t slot, int64_t tokens);
+  [[nodiscard]] SequenceMemory memory() const;
+  [[nodiscard]] int64_t context() const { return options_.context; }
+
+ private:
+  SequencePool() = default;
+  SequencePoolOptions options_;
+  StateShape shape_;
+  Buffer states_, pages_, tables_;
+  std::vector<float*> conv_, ssm_;
+  std::vector<KvPages> kv_;
+  std::vector<int32_t> free_pages_;
+  std::vector<std::vector<int32_t>> slot_pages_;
+  std::vector<int64_t> free_slots_;
+};
+
+}  // namespace hlwq

@@ -1,0 +1,13 @@
+# tests/data/*.tar.xz -> ${HLWQ_TEST_DATA}/<name>/, again when an archive is newer than its stamp.
+file(GLOB archives CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/data/*.tar.xz)
+foreach(archive ${archives})
+  get_filename_component(name ${archive} NAME)
+  string(REPLACE ".tar.xz" "" name ${name})
+  set(stamp ${HLWQ_TEST_DATA}/${name}.stamp)
+  if(NOT EXISTS ${stamp} OR ${archive} IS_NEWER_THAN ${stamp})
+    file(REMOVE_RECURSE ${HLWQ_TEST_DATA}/${name})
+    file(ARCHIVE_EXTRACT INPUT ${archive} DESTINATION ${HLWQ_TEST_DATA}/${name})
+    file(TOUCH ${stamp})
+  endif()
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${archive})
+endforeach()
