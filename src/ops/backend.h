@@ -28,10 +28,10 @@ enum class Compute : uint8_t {
 
 // x[t] -> normalized rows: y = w * x / sqrt(mean(x^2) + eps). Writes out.x, and out.q when present.
 struct RmsNormArgs {
-  F32View x;                 // [tokens, width]
-  const float* weight;       // [width]
+  F32View x;            // [tokens, width]
+  const float* weight;  // [width]
   float eps;
-  Activation out;            // [tokens, width]; out.x may be x
+  Activation out;  // [tokens, width]; out.x may be x
 };
 
 // Fills a.q from a.x (D1). Does nothing when a.q is absent.
@@ -42,44 +42,44 @@ struct QuantizeArgs {
 // y = x Wᵀ (+ bias) (+ y when accumulate) for matrices that share an input.
 struct Projection {
   Matrix weight;
-  const float* bias = nullptr;   // [rows] or null
-  MutF32View y;                  // [tokens, rows]
-  bool accumulate = false;       // y += result, one FP32 addition at the end
+  const float* bias = nullptr;  // [rows] or null
+  MutF32View y;                 // [tokens, rows]
+  bool accumulate = false;      // y += result, one FP32 addition at the end
 };
 struct ProjectArgs {
-  Activation x;                              // [tokens, cols]
-  std::span<const Projection> projections;   // all with cols == x.x.cols
+  Activation x;                             // [tokens, cols]
+  std::span<const Projection> projections;  // all with cols == x.x.cols
 };
 
 // rows of a table: y[t] = table[ids[t]]; ids are checked by the caller.
 struct EmbedArgs {
   std::span<const int32_t> ids;
-  Matrix table;       // [vocabulary, width], plain or coded
-  MutF32View y;       // [tokens, width]
+  Matrix table;  // [vocabulary, width], plain or coded
+  MutF32View y;  // [tokens, width]
 };
 
-// Router (docs/math.md#router): scores = sigmoid(u gateᵀ) in FP32, chosen by score + bias within the
-// best groups, weighted by the uncorrected score. ids are sorted ascending within a token.
+// Router (docs/math.md#router): scores = sigmoid(u gateᵀ) in FP32, chosen by score + bias within
+// the best groups, weighted by the uncorrected score. ids are sorted ascending within a token.
 struct RouteArgs {
-  F32View u;                       // [tokens, width]
-  Matrix gate;                     // [experts, width], plain
-  const float* correction_bias;    // [experts]
+  F32View u;                     // [tokens, width]
+  Matrix gate;                   // [experts, width], plain
+  const float* correction_bias;  // [experts]
   int64_t groups, groups_used, experts_used;
   bool normalize;
   float scale;
-  int32_t* ids;                    // out [tokens, experts_used]
-  float* weights;                  // out [tokens, experts_used]
+  int32_t* ids;    // out [tokens, experts_used]
+  float* weights;  // out [tokens, experts_used]
 };
 
 // y[t] = sum over i of weights[t, i] * expert[ids[t, i]](x[t]), ascending ids, fma from +0.
 // `experts[e]` may be empty (null data) for experts no token chose.
 struct ExpertsArgs {
-  Activation x;                        // [tokens, width]
+  Activation x;  // [tokens, width]
   std::span<const Mlp> experts;
-  const int32_t* ids;                  // [tokens, experts_used], ascending within a token
-  const float* weights;                // [tokens, experts_used]
+  const int32_t* ids;    // [tokens, experts_used], ascending within a token
+  const float* weights;  // [tokens, experts_used]
   int64_t experts_used;
-  MutF32View y;                        // [tokens, width]
+  MutF32View y;  // [tokens, width]
 };
 
 // y = down( relu(up x)^2 ) (+ y when accumulate).
@@ -92,11 +92,17 @@ struct MlpArgs {
   bool accumulate = false;
 };
 
+// y += x elementwise: the sum of the experts joins the residual stream.
+struct AddArgs {
+  F32View x;       // [tokens, width]
+  MutF32View y;    // [tokens, width]
+};
+
 // A run of consecutive tokens of one sequence within a step.
 struct Segment {
-  int64_t first_token = 0, tokens = 0;   // rows of the step's activations
-  int64_t position = 0;                  // of the first of them in its sequence
-  int64_t slot = 0;                      // of the sequence's state
+  int64_t first_token = 0, tokens = 0;  // rows of the step's activations
+  int64_t position = 0;                 // of the first of them in its sequence
+  int64_t slot = 0;                     // of the sequence's state
 };
 
 struct MambaShape {
@@ -111,28 +117,29 @@ struct MambaShape {
 // the segment's end; a segment at position 0 starts from zeros whatever the state holds.
 struct MambaArgs {
   MambaShape shape;
-  F32View projected;            // [tokens, z | x B C | dt]
-  const float* conv_weight;     // [conv_channels, kernel]
-  const float* conv_bias;       // [conv_channels] or null
-  const float* dt_bias;         // [heads]
-  const float* a_log;           // [heads]
-  const float* d;               // [heads]
-  float dt_min, dt_max;         // clamp after softplus (time_step_limit)
-  const float* norm_weight;     // [inner]
+  F32View projected;         // [tokens, z | x B C | dt]
+  const float* conv_weight;  // [conv_channels, kernel]
+  const float* conv_bias;    // [conv_channels] or null
+  const float* dt_bias;      // [heads]
+  const float* a_log;        // [heads]
+  const float* d;            // [heads]
+  float dt_min, dt_max;      // clamp after softplus (time_step_limit)
+  const float* norm_weight;  // [inner]
   float eps;
-  float* conv_state;            // this layer's pool [slots][conv_channels][kernel-1], oldest first
-  float* ssm_state;             // this layer's pool [slots][heads][head_dim][state]
+  float* conv_state;  // this layer's pool [slots][conv_channels][kernel-1], oldest first
+  float* ssm_state;   // this layer's pool [slots][heads][head_dim][state]
   std::span<const Segment> segments;
-  Activation out;               // [tokens, inner]
+  Activation out;  // [tokens, inner]
 };
 
-// KV pages of one layer. A page holds kPageTokens tokens as [K | V][kv_heads][kPageTokens][head_dim].
+// KV pages of one layer. A page holds kPageTokens tokens as [K |
+// V][kv_heads][kPageTokens][head_dim].
 inline constexpr int64_t kPageTokens = 64;
 struct KvPages {
-  std::byte* data = nullptr;              // pool of pages
-  DType dtype = DType::kF16;              // F16 or F32
+  std::byte* data = nullptr;  // pool of pages
+  DType dtype = DType::kF16;  // F16 or F32
   int64_t page_bytes = 0;
-  const int32_t* tables = nullptr;        // [slots, table_stride]: page of tokens [64 i, 64 i + 64)
+  const int32_t* tables = nullptr;  // [slots, table_stride]: page of tokens [64 i, 64 i + 64)
   int64_t table_stride = 0;
 };
 
@@ -144,20 +151,20 @@ struct AttentionShape {
 // pages, then attends over [0, position]; FP32 softmax; splits at fixed absolute positions.
 struct AttentionArgs {
   AttentionShape shape;
-  F32View q;                    // [tokens, heads*head_dim]
-  F32View k, v;                 // [tokens, kv_heads*head_dim]
+  F32View q;     // [tokens, heads*head_dim]
+  F32View k, v;  // [tokens, kv_heads*head_dim]
   KvPages pages;
   std::span<const Segment> segments;
-  Activation out;               // [tokens, heads*head_dim]
+  Activation out;  // [tokens, heads*head_dim]
 };
 
 // Scratch a back end needs at most, from the model's largest shapes (see Backend::reserve).
 struct ScratchNeeds {
-  int64_t tokens = 0;           // most tokens of a step
-  int64_t width = 0;            // widest activation that is quantized
-  int64_t mlp_width = 0;        // widest hidden layer of an MLP or expert
+  int64_t tokens = 0;     // most tokens of a step
+  int64_t width = 0;      // widest activation that is quantized
+  int64_t mlp_width = 0;  // widest hidden layer of an MLP or expert
   int64_t experts = 0, experts_used = 0;
-  int64_t context = 0;          // most tokens of a sequence
+  int64_t context = 0;  // most tokens of a sequence
   AttentionShape attention{0, 0, 0};
   MambaShape mamba{0, 0, 0, 0, 0};
 };
@@ -165,8 +172,8 @@ struct ScratchNeeds {
 class Backend {
  public:
   virtual ~Backend() = default;
-  [[nodiscard]] virtual std::string_view name() const = 0;      // "reference", "cpu"
-  [[nodiscard]] virtual std::string description() const = 0;    // one line: instruction sets, threads
+  [[nodiscard]] virtual std::string_view name() const = 0;    // "reference", "cpu"
+  [[nodiscard]] virtual std::string description() const = 0;  // one line: instruction sets, threads
   [[nodiscard]] virtual Compute compute() const = 0;
   [[nodiscard]] virtual int threads() const = 0;
 
@@ -182,6 +189,7 @@ class Backend {
   virtual void route(const RouteArgs& args) = 0;
   virtual void experts(const ExpertsArgs& args) = 0;
   virtual void mlp(const MlpArgs& args) = 0;
+  virtual void add(const AddArgs& args) = 0;
   virtual void mamba(const MambaArgs& args) = 0;
   virtual void attention(const AttentionArgs& args) = 0;
 
