@@ -18,8 +18,8 @@ class BrokenPromise : public std::logic_error {
 
 }  // namespace hlwq
 
-#define HLWQ_CHECK(condition)                                                      \
-  do {                                                                             \
-    if (!(condition)) [[unlikely]]                                                 \
+#define HLWQ_CHECK(condition)                                                          \
+  do {                                                                                 \
+    if (!(condition)) [[unlikely]]                                                     \
       ::hlwq::throw_broken_promise(__FILE__, __LINE__, "broken promise: " #condition); \
   } while (false)

@@ -78,7 +78,8 @@ void ThreadPool::work() {
     }
     if (watch(has_work)) continue;
     std::unique_lock lock(mutex_);
-    sleepers_.fetch_add(1);  // before the test below: `run` publishes first, then looks for sleepers
+    sleepers_.fetch_add(
+        1);  // before the test below: `run` publishes first, then looks for sleepers
     wake_.wait(lock, [this] { return (ticket_.load() & kTasksMask) != 0 || stop_.load(); });
     sleepers_.fetch_sub(1);
   }

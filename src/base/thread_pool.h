@@ -35,8 +35,9 @@ class ThreadPool {
   // a time; not from inside a task.
   template <typename Fn>
   void run(int64_t tasks, Fn&& fn) {
-    run_erased(tasks, const_cast<void*>(static_cast<const void*>(&fn)),
-               [](void* f, int64_t task) { (*static_cast<std::remove_reference_t<Fn>*>(f))(task); });
+    run_erased(tasks, const_cast<void*>(static_cast<const void*>(&fn)), [](void* f, int64_t task) {
+      (*static_cast<std::remove_reference_t<Fn>*>(f))(task);
+    });
   }
 
   // Calls fn(begin, end) on consecutive ranges of at least `grain` items that cover [0, items).

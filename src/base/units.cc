@@ -1,10 +1,10 @@
 #include "base/units.h"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <charconv>
 #include <cmath>
-
-#include <fmt/format.h>
 
 namespace hlwq {
 namespace {
@@ -15,9 +15,16 @@ struct Unit {
 };
 
 constexpr std::array kUnits = {
-    Unit{"", 1},       Unit{"b", 1},           Unit{"kb", 1e3},         Unit{"mb", 1e6},
-    Unit{"gb", 1e9},   Unit{"tb", 1e12},       Unit{"kib", 1024.0},     Unit{"mib", 1048576.0},
-    Unit{"gib", 1073741824.0}, Unit{"tib", 1099511627776.0},
+    Unit{"", 1},
+    Unit{"b", 1},
+    Unit{"kb", 1e3},
+    Unit{"mb", 1e6},
+    Unit{"gb", 1e9},
+    Unit{"tb", 1e12},
+    Unit{"kib", 1024.0},
+    Unit{"mib", 1048576.0},
+    Unit{"gib", 1073741824.0},
+    Unit{"tib", 1099511627776.0},
 };
 
 }  // namespace
@@ -26,10 +33,11 @@ Result<int64_t> parse_bytes(std::string_view text) {
   double value = 0;
   const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), value);
   const auto bad = [&](std::string_view why) {
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("byte count '{}': {}; wanted a number with B, KB, MB, GB, TB, KiB, MiB, "
-                            "GiB or TiB, such as 7.6GB",
-                            text, why));
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("byte count '{}': {}; wanted a number with B, KB, MB, GB, TB, KiB, MiB, "
+                    "GiB or TiB, such as 7.6GB",
+                    text, why));
   };
   if (ec != std::errc() || !std::isfinite(value) || value < 0) return bad("no number");
   std::string unit;

@@ -20,12 +20,13 @@ namespace hlwq {
 
 // Wire variants of docs/format.md. kPlain: no coded tensor at all.
 enum class Variant { kPlain, kF1, kF2, kF3, kF4, kF5, kF6, kF7, kF8, kF9 };
-[[nodiscard]] std::string_view name_of(Variant variant);   // "plain", "F1 (polar_engine_v4 live dump)", ...
+[[nodiscard]] std::string_view name_of(
+    Variant variant);  // "plain", "F1 (polar_engine_v4 live dump)", ...
 
 // A parameter the caller's model has: gives names their spelling and shapes their tails where the
 // file has neither (F5, F6, F9).
 struct ExpectedTensor {
-  std::string name;             // as in the model's plain checkpoint, "....weight"
+  std::string name;  // as in the model's plain checkpoint, "....weight"
   std::vector<int64_t> shape;
 };
 
@@ -33,23 +34,24 @@ struct ExpectedTensor {
 struct CodedInfo {
   int bits = 0;
   Packing packing = Packing::kI8;
-  int64_t rows = 0, cols = 0, blocks = 0;   // out_features, in_features, blocks a row
-  bool flat = false;           // F9 whose blocks cross rows: only read_f32 works
-  bool has_codebook = false;   // the file carries the table
+  int64_t rows = 0, cols = 0, blocks = 0;  // out_features, in_features, blocks a row
+  bool flat = false;                       // F9 whose blocks cross rows: only read_f32 works
+  bool has_codebook = false;               // the file carries the table
 };
 
 struct CheckpointTensor {
-  std::string name;              // parameter name; coded ones end in ".weight"
+  std::string name;  // parameter name; coded ones end in ".weight"
   std::vector<int64_t> shape;
-  DType dtype = DType::kBF16;    // of plain tensors
+  DType dtype = DType::kBF16;  // of plain tensors
   std::optional<CodedInfo> coded;
-  uint64_t stored_bytes = 0;     // all tensors that make it up
-  int32_t slot = -1;             // internal: which stored tensor(s)
+  uint64_t stored_bytes = 0;  // all tensors that make it up
+  int32_t slot = -1;          // internal: which stored tensor(s)
 };
 
 struct CheckpointOptions {
-  std::span<const ExpectedTensor> expected;  // may be empty: names and tails are then taken from the file
-  std::string base;                          // folder that supplies tensors this one lacks; "" = none
+  std::span<const ExpectedTensor>
+      expected;      // may be empty: names and tails are then taken from the file
+  std::string base;  // folder that supplies tensors this one lacks; "" = none
 };
 
 class Checkpoint {
@@ -65,9 +67,9 @@ class Checkpoint {
 
   [[nodiscard]] Variant variant() const;
   [[nodiscard]] const std::string& path() const;
-  [[nodiscard]] const std::vector<CheckpointTensor>& tensors() const;   // file order
+  [[nodiscard]] const std::vector<CheckpointTensor>& tensors() const;  // file order
   [[nodiscard]] const CheckpointTensor* find(std::string_view name) const;
-  [[nodiscard]] uint64_t bytes() const;                                 // of all files
+  [[nodiscard]] uint64_t bytes() const;  // of all files
   // The table in force for a coded tensor: the file's, else WIRE (of EOQ's for F9).
   [[nodiscard]] const Levels& levels(const CheckpointTensor& tensor) const;
 
@@ -79,9 +81,9 @@ class Checkpoint {
   // Plain or coded, as FP32 (BF16 and F16 widened, codes decoded).
   [[nodiscard]] Status read_f32(const CheckpointTensor& tensor, int64_t first_row, int64_t rows,
                                 std::span<float> out) const;
-  // Codes [rows, blocks*128], one a byte, and FP16 norms [rows, blocks] of a coded, non-flat tensor.
-  // Errors: kBadValue for a code outside the table or a norm that is negative, infinite or NaN
-  // (names tensor and row); kIo.
+  // Codes [rows, blocks*128], one a byte, and FP16 norms [rows, blocks] of a coded, non-flat
+  // tensor. Errors: kBadValue for a code outside the table or a norm that is negative, infinite or
+  // NaN (names tensor and row); kIo.
   [[nodiscard]] Status read_codes(const CheckpointTensor& tensor, int64_t first_row, int64_t rows,
                                   std::span<uint8_t> codes, std::span<uint16_t> norms) const;
 

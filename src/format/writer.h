@@ -16,26 +16,26 @@
 
 namespace hlwq {
 
-enum class Profile { kV5Int8, kV5Packed, kHlwqQ5 };   // P1, P2, P3
-[[nodiscard]] std::string_view name_of(Profile profile);                 // "v5-int8", ...
+enum class Profile { kV5Int8, kV5Packed, kHlwqQ5 };       // P1, P2, P3
+[[nodiscard]] std::string_view name_of(Profile profile);  // "v5-int8", ...
 [[nodiscard]] Result<Profile> parse_profile(std::string_view name);
 
 // One parameter of the checkpoint to be written, in order.
 struct OutputTensor {
-  std::string name;               // ".weight" names; coded ones lose the suffix in P1/P2
+  std::string name;  // ".weight" names; coded ones lose the suffix in P1/P2
   std::vector<int64_t> shape;
-  bool coded = false;             // 2-D; else stored plain as `dtype`
-  int bits = 5;                   // of coded ones
-  DType dtype = DType::kBF16;     // of plain ones
+  bool coded = false;          // 2-D; else stored plain as `dtype`
+  int bits = 5;                // of coded ones
+  DType dtype = DType::kBF16;  // of plain ones
 };
 
 struct WriterOptions {
   Profile profile = Profile::kV5Packed;
-  std::string base_model;             // name recorded in polar_config.json; may be empty
+  std::string base_model;  // name recorded in polar_config.json; may be empty
   uint64_t shard_bytes = 5'000'000'000;
-  bool resume = false;                // shards already complete on disk (same header) are kept
-  std::vector<Levels> levels_by_bits; // index = bits; the table of each width in use
-  std::vector<std::string> notes;     // free text for polar_config.json "quantization"
+  bool resume = false;                 // shards already complete on disk (same header) are kept
+  std::vector<Levels> levels_by_bits;  // index = bits; the table of each width in use
+  std::vector<std::string> notes;      // free text for polar_config.json "quantization"
 };
 
 // One thread fills; shard files appear under their final names as each is completed, the index and
@@ -51,7 +51,8 @@ class HlwqWriter {
 
   // Tensors are grouped into shards in declaration order; work shard by shard.
   [[nodiscard]] size_t shard_count() const;
-  [[nodiscard]] std::pair<size_t, size_t> shard_tensors(size_t shard) const;  // [first, last) tensors
+  [[nodiscard]] std::pair<size_t, size_t> shard_tensors(
+      size_t shard) const;  // [first, last) tensors
   // True when resume found this shard complete: skip its tensors.
   [[nodiscard]] bool shard_done(size_t shard) const;
   [[nodiscard]] Status begin_shard(size_t shard);
@@ -59,11 +60,12 @@ class HlwqWriter {
   [[nodiscard]] Status write_rows(size_t tensor, int64_t first_row, std::span<const uint8_t> codes,
                                   std::span<const uint16_t> norms);
   // Raw bytes of a plain tensor in its declared dtype.
-  [[nodiscard]] Status write_plain(size_t tensor, uint64_t offset, std::span<const std::byte> bytes);
+  [[nodiscard]] Status write_plain(size_t tensor, uint64_t offset,
+                                   std::span<const std::byte> bytes);
   [[nodiscard]] Status end_shard();
   // Index, polar_config.json. Call after the last shard.
   [[nodiscard]] Status finish();
-  [[nodiscard]] uint64_t bytes() const;   // of all planned files' tensors
+  [[nodiscard]] uint64_t bytes() const;  // of all planned files' tensors
 
  private:
   struct Impl;

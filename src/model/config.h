@@ -1,5 +1,6 @@
 #pragma once
-// config.json of a Nemotron-H checkpoint, checked. Keys, aliases and defaults: docs/format.md#config.
+// config.json of a Nemotron-H checkpoint, checked. Keys, aliases and defaults:
+// docs/format.md#config.
 
 #include <cstdint>
 #include <limits>
@@ -17,20 +18,20 @@ namespace hlwq {
 enum class LayerKind : char { kMamba = 'M', kMoe = 'E', kAttention = '*', kMlp = '-' };
 
 struct MoeConfig {
-  int64_t experts = 0, experts_used = 0;       // n_routed_experts, num_experts_per_tok
-  int64_t width = 0;                           // moe_intermediate_size
-  int64_t shared_width = 0;                    // moe_shared_expert_intermediate_size; 0 = no shared expert
-  int64_t latent = 0;                          // moe_latent_size; 0 = none
-  int64_t groups = 1, groups_used = 1;         // n_group, topk_group
-  bool normalize = true;                       // norm_topk_prob
-  float scale = 1.0f;                          // routed_scaling_factor
+  int64_t experts = 0, experts_used = 0;  // n_routed_experts, num_experts_per_tok
+  int64_t width = 0;                      // moe_intermediate_size
+  int64_t shared_width = 0;             // moe_shared_expert_intermediate_size; 0 = no shared expert
+  int64_t latent = 0;                   // moe_latent_size; 0 = none
+  int64_t groups = 1, groups_used = 1;  // n_group, topk_group
+  bool normalize = true;                // norm_topk_prob
+  float scale = 1.0f;                   // routed_scaling_factor
 };
 
 // Per-layer values are kept per layer from the start: pruned siblings vary them.
 struct LayerConfig {
   LayerKind kind;
-  int64_t mlp_width = 0;   // '-' layers
-  MoeConfig moe;           // 'E' layers
+  int64_t mlp_width = 0;  // '-' layers
+  MoeConfig moe;          // 'E' layers
 };
 
 struct NemotronHConfig {
@@ -41,12 +42,12 @@ struct NemotronHConfig {
   AttentionShape attention{0, 0, 0};
   bool attention_bias = false, mlp_bias = false;
   MambaShape mamba{0, 0, 0, 0, 0};
-  bool conv_bias = true, mamba_bias = false;   // use_conv_bias, use_bias
-  float dt_min = 0.0f;                         // time_step_limit; never time_step_min/max
+  bool conv_bias = true, mamba_bias = false;  // use_conv_bias, use_bias
+  float dt_min = 0.0f;                        // time_step_limit; never time_step_min/max
   float dt_max = std::numeric_limits<float>::infinity();
   int64_t max_positions = 0;
   std::optional<int32_t> bos, pad;
-  std::vector<int32_t> eos;                    // of config.json alone
+  std::vector<int32_t> eos;  // of config.json alone
 
   [[nodiscard]] int64_t count(LayerKind kind) const;
 };
@@ -54,7 +55,8 @@ struct NemotronHConfig {
 // Errors: kUnsupported (another architecture, rotary, sliding window, unknown activation or layer
 // letter, FP8/FP4 releases), kBadHeader (missing or contradictory values); each names the key, what
 // was got and what was wanted.
-[[nodiscard]] Result<NemotronHConfig> parse_nemotron_h_config(const Json& config, std::string_view where);
+[[nodiscard]] Result<NemotronHConfig> parse_nemotron_h_config(const Json& config,
+                                                              std::string_view where);
 [[nodiscard]] Result<NemotronHConfig> read_model_config(const std::string& folder);
 
 }  // namespace hlwq

@@ -11,9 +11,9 @@ namespace hlwq {
 
 // What the router chose for the tokens of a step.
 struct RoutedTokens {
-  Activation x;                 // [tokens, width]: what the experts read
-  const int32_t* ids;           // [tokens, experts_used], ascending within a token
-  const float* weights;         // [tokens, experts_used]
+  Activation x;          // [tokens, width]: what the experts read
+  const int32_t* ids;    // [tokens, experts_used], ascending within a token
+  const float* weights;  // [tokens, experts_used]
   int64_t experts_used;
 };
 

@@ -27,15 +27,15 @@ struct StateShape {
 
 // Pools of the sequences, indexed by Segment::slot. Borrowed from the runtime.
 struct SequenceMemory {
-  std::span<float* const> conv;       // per Mamba layer: [slots][conv_channels][kernel-1]
-  std::span<float* const> ssm;        // per Mamba layer: [slots][heads][head_dim][state]
-  std::span<const KvPages> kv;        // per attention layer
+  std::span<float* const> conv;  // per Mamba layer: [slots][conv_channels][kernel-1]
+  std::span<float* const> ssm;   // per Mamba layer: [slots][heads][head_dim][state]
+  std::span<const KvPages> kv;   // per attention layer
 };
 
 struct StepBatch {
-  std::span<const int32_t> ids;            // [tokens], segments one after the other
+  std::span<const int32_t> ids;  // [tokens], segments one after the other
   std::span<const Segment> segments;
-  std::span<const int64_t> logit_rows;     // tokens whose logits are wanted, ascending
+  std::span<const int64_t> logit_rows;  // tokens whose logits are wanted, ascending
 };
 
 // Looks at intermediate values (tests, traces). Called on the engine thread.
@@ -43,7 +43,8 @@ struct StepObserver {
   // index 0: embedding output; k: residual after layer k-1; count of layers + 1: after norm_f
   std::function<void(int64_t index, F32View hidden)> hidden;
   std::function<void(int64_t layer, const int32_t* ids, const float* weights, int64_t tokens,
-                     int64_t experts_used)> routed;
+                     int64_t experts_used)>
+      routed;
 };
 
 // Most tokens and logit rows of a step, fixed at load: every activation buffer is sized by them.
@@ -61,20 +62,21 @@ class Model {
   // Bytes of weights on the device, bytes of activations.
   [[nodiscard]] virtual size_t weight_bytes() const = 0;
   [[nodiscard]] virtual size_t activation_bytes() const = 0;
-  [[nodiscard]] virtual bool coded() const = 0;   // any coded matrix
+  [[nodiscard]] virtual bool coded() const = 0;  // any coded matrix
 
   // One step. logits [logit_rows, vocabulary]. Nothing allocates. Errors: kInvalidArgument (an id
   // outside the vocabulary, more tokens than the limits), kBadValue (non-finite activations: the
   // sequences of this step are then unusable), or what the expert runner reports.
   [[nodiscard]] virtual Status forward(const StepBatch& step, const SequenceMemory& memory,
-                                       MutF32View logits, const StepObserver* observer = nullptr) = 0;
+                                       MutF32View logits,
+                                       const StepObserver* observer = nullptr) = 0;
 };
 
 struct LoadOptions {
-  std::string base;         // --base: folder that supplies tensors the checkpoint lacks
+  std::string base;  // --base: folder that supplies tensors the checkpoint lacks
   StepLimits limits;
   int load_threads = 1;
-  std::function<void(uint64_t done, uint64_t total)> progress;   // bytes read; may be empty
+  std::function<void(uint64_t done, uint64_t total)> progress;  // bytes read; may be empty
 };
 
 // Loads the checkpoint folder `path` onto `backend`, which must outlive the model. Experts are laid

@@ -41,9 +41,9 @@ struct LocatedTensor {
   int64_t slice = -1;
 };
 struct TensorMap {
-  std::vector<LocatedTensor> found;        // one for each expected tensor that is there, in order
-  std::vector<std::string> missing;        // expected and absent
-  std::vector<std::string> unknown;        // in the file, not expected, not ignored
+  std::vector<LocatedTensor> found;  // one for each expected tensor that is there, in order
+  std::vector<std::string> missing;  // expected and absent
+  std::vector<std::string> unknown;  // in the file, not expected, not ignored
 };
 // Errors: kBadLayout for a shape that differs from the expected one (names both).
 [[nodiscard]] Result<TensorMap> map_tensors(const Checkpoint& checkpoint,

@@ -17,8 +17,8 @@ namespace hlwq {
 struct Matrix {
   const std::byte* data = nullptr;
   int64_t rows = 0, cols = 0;
-  DType dtype = DType::kF32;             // of plain matrices
-  const LevelGrid* grid = nullptr;       // non-null: coded
+  DType dtype = DType::kF32;        // of plain matrices
+  const LevelGrid* grid = nullptr;  // non-null: coded
   CodeLayout layout = CodeLayout::kTiled5;
 
   [[nodiscard]] bool coded() const { return grid != nullptr; }
@@ -32,16 +32,16 @@ struct Matrix {
 
 // int8 activations of D1 for `rows` tokens: row-major, blocks*128 and blocks wide.
 struct QuantizedView {
-  int8_t* xq = nullptr;     // [rows, blocks*128]
-  float* sx = nullptr;      // [rows, blocks]
-  int32_t* sum = nullptr;   // [rows, blocks], sum of xq in the block
+  int8_t* xq = nullptr;    // [rows, blocks*128]
+  float* sx = nullptr;     // [rows, blocks]
+  int32_t* sum = nullptr;  // [rows, blocks], sum of xq in the block
   int64_t rows = 0, blocks = 0;
 };
 
 // The input of matrix products: FP32 rows, and (int8 compute) the same rows rotated and quantized.
 // `q.xq` is null when nothing coded reads this activation or the compute mode is exact.
 struct Activation {
-  MutF32View x;      // [tokens, cols]
+  MutF32View x;  // [tokens, cols]
   QuantizedView q;
 };
 

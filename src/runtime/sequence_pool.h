@@ -12,8 +12,8 @@
 namespace hlwq {
 
 struct SequencePoolOptions {
-  int64_t sequences = 1;       // slots
-  int64_t context = 4096;      // most tokens of a sequence
+  int64_t sequences = 1;   // slots
+  int64_t context = 4096;  // most tokens of a sequence
   DType kv_dtype = DType::kF16;
 };
 
@@ -22,7 +22,8 @@ class SequencePool {
   // Bytes are known before: see bytes_for. Errors: kOutOfMemory.
   static Result<SequencePool> create(Backend& backend, const StateShape& shape,
                                      const SequencePoolOptions& options);
-  [[nodiscard]] static size_t bytes_for(const StateShape& shape, const SequencePoolOptions& options);
+  [[nodiscard]] static size_t bytes_for(const StateShape& shape,
+                                        const SequencePoolOptions& options);
 
   // A free slot with no pages; its states count as zero because its first segment starts at
   // position 0. Errors: kOutOfMemory when every slot is taken.

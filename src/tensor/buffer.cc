@@ -1,13 +1,12 @@
 #include "tensor/buffer.h"
 
+#include <fmt/format.h>
 #include <sys/mman.h>
 
 #include <cstring>
 #include <new>
 #include <string>
 #include <utility>
-
-#include <fmt/format.h>
 
 #include "base/units.h"
 
@@ -18,9 +17,7 @@ constexpr size_t kAlign = 256;
 constexpr size_t kHugePage = size_t{2} << 20;
 constexpr size_t kHugeFrom = size_t{4} << 20;
 
-void free_small(void* data, size_t) noexcept {
-  ::operator delete(data, std::align_val_t{kAlign});
-}
+void free_small(void* data, size_t) noexcept { ::operator delete (data, std::align_val_t{kAlign}); }
 void free_mapped(void* data, size_t bytes) noexcept { munmap(data, bytes); }
 
 // An anonymous mapping whose start is a multiple of the huge page; nullptr when refused.
@@ -73,7 +70,7 @@ Result<Buffer> allocate_host(size_t bytes, std::string_view what) {
     if (data == nullptr) return refused();
     return Buffer(data, bytes, Device::kHost, free_mapped);
   }
-  void* data = ::operator new(bytes, std::align_val_t{kAlign}, std::nothrow);
+  void* data = ::operator new (bytes, std::align_val_t{kAlign}, std::nothrow);
   if (data == nullptr) return refused();
   std::memset(data, 0, bytes);
   return Buffer(data, bytes, Device::kHost, free_small);

@@ -1,10 +1,10 @@
 #include "base/thread_pool.h"
 
+#include <gtest/gtest.h>
+
 #include <atomic>
 #include <stdexcept>
 #include <vector>
-
-#include <gtest/gtest.h>
 
 namespace hlwq {
 namespace {
@@ -36,7 +36,10 @@ TEST(ThreadPool, RangesCoverTheItemsInOrder) {
 
 TEST(ThreadPool, ThrowsWhatATaskThrewAndGoesOn) {
   ThreadPool pool(4);
-  EXPECT_THROW(pool.run(16, [](int64_t t) { if (t == 5) throw std::runtime_error("five"); }),
+  EXPECT_THROW(pool.run(16,
+                        [](int64_t t) {
+                          if (t == 5) throw std::runtime_error("five");
+                        }),
                std::runtime_error);
   std::atomic<int> ran{0};
   pool.run(16, [&](int64_t) { ran.fetch_add(1); });
