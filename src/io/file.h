@@ -40,19 +40,21 @@ class OutputFile {
  public:
   // Errors: kIo (names the path).
   static Result<OutputFile> create(const std::string& path);
+  [[nodiscard]] const std::string& path() const { return path_; }
   OutputFile(OutputFile&& other) noexcept;
   OutputFile& operator=(OutputFile&& other) noexcept;
   ~OutputFile();
 
-  [[nodiscard]] Status append(std::span<const std::byte> bytes);
+  // Errors of the writes: kIo, also for a full disk; names the path.
+  [[nodiscard]] Status append(std::span<const std::byte> bytes);  // after the last byte so far
   [[nodiscard]] Status write_at(uint64_t offset, std::span<const std::byte> bytes);
-  // fsync of the file, rename over `path`, fsync of the folder.
+  // fsync of the file, rename over `path`, fsync of the folder. Nothing may follow it.
   [[nodiscard]] Status commit();
 
  private:
   OutputFile() = default;
   int fd_ = -1;
-  uint64_t end_ = 0;  // where append continues
+  uint64_t end_ = 0;  // the last byte written so far + 1: where append continues
   std::string path_, temporary_;
 };
 
@@ -60,6 +62,7 @@ class OutputFile {
 [[nodiscard]] Result<std::string> read_text_file(const std::string& path, uint64_t most_bytes);
 [[nodiscard]] Status write_file(const std::string& path, std::string_view content);
 [[nodiscard]] Status copy_file(const std::string& from, const std::string& to);
+// Whether `path` is a regular file, or a link to one.
 [[nodiscard]] bool file_exists(const std::string& path);
 
 }  // namespace hlwq

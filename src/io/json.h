@@ -2,10 +2,9 @@
 // JSON from outside, with limits, and the quirks of Hugging Face files.
 
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
-
-#include <nlohmann/json_fwd.hpp>
 
 #include "base/result.h"
 

@@ -18,28 +18,33 @@
 
 namespace hlwq {
 
+// The longest header that the format allows, and the longest that is read or written.
+inline constexpr uint64_t kMostSafetensorsHeaderBytes = 100'000'000;
+
 struct TensorEntry {
   std::string name;
   DType dtype = DType::kF32;
-  std::vector<int64_t> shape;        // rank 0 is a scalar
-  uint64_t begin = 0, end = 0;       // bytes from the start of the data section
+  std::vector<int64_t> shape;   // rank 0 is a scalar
+  uint64_t begin = 0, end = 0;  // bytes from the start of the data section
   [[nodiscard]] uint64_t bytes() const { return end - begin; }
 };
 
 struct SafetensorsHeader {
-  std::vector<TensorEntry> tensors;              // by ascending begin
-  std::map<std::string, std::string> metadata;   // "__metadata__"
-  uint64_t data_offset = 0;                      // of the data section in the file
+  std::vector<TensorEntry> tensors;             // by ascending begin
+  std::map<std::string, std::string> metadata;  // "__metadata__"
+  uint64_t data_offset = 0;                     // of the data section in the file
 };
 
-// Bytes of a dense tensor. Errors: kBadLayout when the product does not fit 64 bits.
+// Bytes of a dense tensor. Errors: kBadLayout when a dimension is negative or the bytes reach 2^63,
+// also those of the dimensions beside a 0.
 [[nodiscard]] Result<uint64_t> checked_bytes(std::string_view name, DType dtype,
                                              std::span<const int64_t> shape);
 
 // Validates everything that can be known from the header: its cap of 100 MB, UTF-8, duplicate
 // keys, field types, dtypes, products, offsets that cover [0, data bytes) with no hole or overlap.
-// `prefix` holds the first min(file_bytes, 8 + header length) bytes of the file.
-// Errors: kBadHeader, kBadLayout; names `where` and the tensor.
+// `prefix` holds the first min(file_bytes, 8 + header length) bytes of the file, or just the first
+// 8 when the length is above the cap. Errors: kBadHeader, kBadLayout, kUnsupported (an unknown
+// dtype, more than 16 dimensions); names `where` and the tensor.
 [[nodiscard]] Result<SafetensorsHeader> parse_safetensors_header(std::span<const std::byte> prefix,
                                                                  uint64_t file_bytes,
                                                                  std::string_view where);
@@ -50,10 +55,14 @@ class SafetensorsFile {
   static Result<SafetensorsFile> open(const std::string& path);
   [[nodiscard]] const std::string& path() const { return file_.path(); }
   [[nodiscard]] std::span<const TensorEntry> tensors() const { return header_.tensors; }
-  [[nodiscard]] const std::map<std::string, std::string>& metadata() const { return header_.metadata; }
+  [[nodiscard]] const std::map<std::string, std::string>& metadata() const {
+    return header_.metadata;
+  }
   [[nodiscard]] const TensorEntry* find(std::string_view name) const;
-  // Fills `out` with the tensor's bytes from `offset` on. Errors: kIo; kInvalidArgument past its end.
-  [[nodiscard]] Status read(const TensorEntry& tensor, uint64_t offset, std::span<std::byte> out) const;
+  // Fills `out` with the tensor's bytes from `offset` on. Errors: kIo; kInvalidArgument past its
+  // end.
+  [[nodiscard]] Status read(const TensorEntry& tensor, uint64_t offset,
+                            std::span<std::byte> out) const;
 
  private:
   SafetensorsFile(InputFile file, SafetensorsHeader header);
@@ -62,8 +71,8 @@ class SafetensorsFile {
   std::unordered_map<std::string, size_t> by_name_;
 };
 
-// Writes one file whose tensors are declared first and filled in any order. Nothing appears under
-// `path` before `commit`.
+// Writes one file whose tensors are declared first and filled in any order, each byte once, by one
+// thread. Nothing appears under `path` before `commit`.
 class SafetensorsWriter {
  public:
   // `tensors`: name, dtype and shape; offsets are assigned in the order given, starting at 0, with
