@@ -38,7 +38,7 @@ struct WriterOptions {
   std::vector<std::string> notes;      // free text for polar_config.json "quantization"
 };
 
-// One thread fills; shard files appear under their final names as each is completed, the index and
+// Shard files appear under their final names as each is completed, the index and
 // polar_config.json last. A crash leaves complete shards and one temporary file.
 class HlwqWriter {
  public:
@@ -56,7 +56,9 @@ class HlwqWriter {
   // True when resume found this shard complete: skip its tensors.
   [[nodiscard]] bool shard_done(size_t shard) const;
   [[nodiscard]] Status begin_shard(size_t shard);
-  // Codes [rows, blocks*128] one a byte and FP16 norms [rows, blocks] of a coded tensor.
+  // Codes [rows, blocks*128] one a byte and FP16 norms [rows, blocks] of a coded tensor of the open
+  // shard. write_rows and write_plain may be called by several threads for parts that do not overlap;
+  // everything else is one thread's.
   [[nodiscard]] Status write_rows(size_t tensor, int64_t first_row, std::span<const uint8_t> codes,
                                   std::span<const uint16_t> norms);
   // Raw bytes of a plain tensor in its declared dtype.

@@ -167,7 +167,11 @@ OutputFile::~OutputFile() {
   if (!temporary_.empty()) ::unlink(temporary_.c_str());
 }
 
-Status OutputFile::append(std::span<const std::byte> bytes) { return write_at(end_, bytes); }
+Status OutputFile::append(std::span<const std::byte> bytes) {
+  HLWQ_TRY(write_at(end_, bytes));
+  end_ += bytes.size();
+  return {};
+}
 
 Status OutputFile::write_at(uint64_t offset, std::span<const std::byte> bytes) {
   HLWQ_CHECK(fd_ >= 0);
@@ -184,7 +188,6 @@ Status OutputFile::write_at(uint64_t offset, std::span<const std::byte> bytes) {
     at += static_cast<uint64_t>(put);
     bytes = bytes.subspan(static_cast<size_t>(put));
   }
-  end_ = std::max(end_, *end);
   return {};
 }
 

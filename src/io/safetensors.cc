@@ -1,5 +1,6 @@
 #include "io/safetensors.h"
 
+#include <atomic>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -81,7 +82,7 @@ Status SafetensorsWriter::write(size_t index, uint64_t offset, std::span<const s
   const TensorEntry& tensor = header_.tensors[index];
   HLWQ_TRY(check_range(file_.path(), tensor, offset, bytes.size()));
   HLWQ_TRY(file_.write_at(header_.data_offset + tensor.begin + offset, bytes));
-  written_[index] += bytes.size();
+  std::atomic_ref(written_[index]).fetch_add(bytes.size(), std::memory_order_relaxed);
   return {};
 }
 

@@ -79,7 +79,8 @@ class SafetensorsWriter {
   // the header padded so that the data section starts at a multiple of 8.
   static Result<SafetensorsWriter> create(const std::string& path, std::vector<TensorEntry> tensors,
                                           const std::map<std::string, std::string>& metadata);
-  // Writes part of tensor number `index` from byte `offset` of it on.
+  // Writes part of tensor number `index` from byte `offset` of it on. Safe from several threads for
+  // parts that do not overlap; each byte is written once.
   [[nodiscard]] Status write(size_t index, uint64_t offset, std::span<const std::byte> bytes);
   // Errors: kBadLayout when bytes of a tensor are missing; kIo.
   [[nodiscard]] Status commit();
