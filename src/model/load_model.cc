@@ -1,0 +1,93 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "io/printable.h"
+#include "model/model.h"
+#include "model/nemotron_h/forward.h"
+#include "model/nemotron_h/loader.h"
+#include "model/resident_experts.h"
+#include "model/tensor_names.h"
+
+namespace hlwq {
+namespace {
+
+constexpr size_t kNamesInMessage = 8;
+
+std::string first_names(const std::vector<std::string>& names) {
+  std::string text;
+  for (size_t i = 0; i < std::min(names.size(), kNamesInMessage); ++i)
+    text += (i == 0 ? "" : ", ") + printable(names[i]);
+  if (names.size() > kNamesInMessage)
+    text += fmt::format(" and {} more", names.size() - kNamesInMessage);
+  return text;
+}
+
+Status refuse_unknown(const Checkpoint& checkpoint, const std::vector<std::string>& unknown) {
+  if (unknown.empty()) return {};
+  const bool scaled = std::any_of(unknown.begin(), unknown.end(), [](const std::string& name) {
+    return name.ends_with("weight_scale") || name.ends_with("weight_scale_2") ||
+           name.ends_with("input_scale");
+  });
+  return fail(ErrorCode::kUnsupported,
+              fmt::format("{}: {} tensors do not belong to the model of config.json{}: {}",
+                          checkpoint.path(), unknown.size(),
+                          scaled ? " (an FP8 or FP4 release, which cannot be read)" : "",
+                          first_names(unknown)));
+}
+
+void add_sources(const Checkpoint& checkpoint, std::span<const LocatedTensor> found,
+                 nemotron_h::TensorSources& sources) {
+  for (const LocatedTensor& located : found)
+    sources.try_emplace(located.expected->name,
+                        nemotron_h::TensorSource{&checkpoint, located.stored, located.slice});
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Model>> load_model(const std::string& path, Backend& backend,
+                                          const LoadOptions& options) {
+  HLWQ_TRY_ASSIGN(NemotronHConfig config, read_model_config(path));
+  const std::vector<ExpectedTensor> expected = expected_tensors(config);
+  const std::vector<ExpectedTensor> spellings = all_spellings(expected);
+  HLWQ_TRY_ASSIGN(const Checkpoint checkpoint,
+                  Checkpoint::open(path, {.expected = spellings, .base = {}}));
+  HLWQ_TRY_ASSIGN(TensorMap map, map_tensors(checkpoint, expected));
+  HLWQ_TRY(refuse_unknown(checkpoint, map.unknown));
+  nemotron_h::TensorSources sources;
+  add_sources(checkpoint, map.found, sources);
+
+  // The base is a checkpoint of its own, perhaps with other spellings: it supplies what is missing
+  // here by the parameter's name, and nothing else.
+  std::optional<Checkpoint> base;
+  if (!map.missing.empty() && !options.base.empty()) {
+    HLWQ_TRY_ASSIGN(base, Checkpoint::open(options.base, {.expected = spellings, .base = {}}));
+    HLWQ_TRY_ASSIGN(TensorMap base_map, map_tensors(*base, expected));
+    add_sources(*base, base_map.found, sources);
+    std::erase_if(map.missing, [&](const std::string& name) { return sources.contains(name); });
+  }
+  if (!map.missing.empty())
+    return fail(
+        ErrorCode::kMissing,
+        fmt::format("{}: {} tensors are missing: {}; {}", path, map.missing.size(),
+                    first_names(map.missing),
+                    options.base.empty()
+                        ? "--base DIR (the checkpoint this one was made from) can supply them"
+                        : fmt::format("the base {} lacks them too", options.base)));
+
+  HLWQ_TRY_ASSIGN(
+      nemotron_h::ModelWeights weights,
+      nemotron_h::load_weights(config, sources, backend, options.load_threads, options.progress));
+  std::vector<std::vector<Mlp>> experts;
+  for (nemotron_h::LayerWeights& layer : weights.layers)
+    if (auto* moe = std::get_if<nemotron_h::MoeWeights>(&layer.mixer))
+      experts.push_back(std::exchange(moe->experts, {}));
+  auto runner = std::make_unique<ResidentExperts>(backend, std::move(experts),
+                                                  std::exchange(weights.expert_memory, {}));
+  return nemotron_h::NemotronH::create(backend, std::move(config), std::move(weights),
+                                       std::move(runner), options.limits);
+}
+
+}  // namespace hlwq

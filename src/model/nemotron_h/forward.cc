@@ -1,0 +1,202 @@
+// One step of the whole model:
+//   x = embeddings[ids];  x += mixer_l( rmsnorm(x, norm_l) ) for each layer;
+//   logits = rmsnorm(x, norm_f) headᵀ for the rows asked for.
+
+#include "model/nemotron_h/forward.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <utility>
+#include <variant>
+
+#include "base/check.h"
+#include "model/nemotron_h/layers.h"
+
+namespace hlwq::nemotron_h {
+namespace {
+
+void observe_hidden(const StepObserver* observer, int64_t index, F32View hidden) {
+  if (observer != nullptr && observer->hidden) observer->hidden(index, hidden);
+}
+
+Status check_segments(std::span<const Segment> segments, int64_t tokens, int64_t context) {
+  int64_t next = 0;
+  for (const Segment& segment : segments) {
+    if (segment.first_token != next || segment.tokens < 1 || segment.position < 0 ||
+        segment.slot < 0)
+      return fail(
+          ErrorCode::kInvalidArgument,
+          fmt::format("step: segment of slot {} at token {}, position {}, with {} tokens; "
+                      "wanted one that starts at token {}",
+                      segment.slot, segment.first_token, segment.position, segment.tokens, next));
+    if (segment.tokens > context - segment.position)
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("step: positions {} to {} of slot {} exceed the context of {} tokens",
+                              segment.position, segment.position + segment.tokens - 1, segment.slot,
+                              context));
+    next += segment.tokens;
+  }
+  if (next != tokens)
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("step: segments hold {} tokens, ids {}", next, tokens));
+  return {};
+}
+
+}  // namespace
+
+Activation StepContext::normalize(const float* norm, bool coded) const {
+  const Activation u = buffers.normed.view(tokens, config.hidden, coded);
+  backend.rms_norm({.x = residual(), .weight = norm, .eps = config.eps, .out = u});
+  return u;
+}
+
+NemotronH::NemotronH(Backend& backend, NemotronHConfig config, ModelWeights weights,
+                     std::unique_ptr<ExpertRunner> experts, const StepLimits& limits,
+                     StepBuffers buffers)
+    : backend_(backend),
+      config_(std::move(config)),
+      weights_(std::move(weights)),
+      experts_(std::move(experts)),
+      limits_(limits),
+      buffers_(std::move(buffers)) {}
+
+Result<std::unique_ptr<Model>> NemotronH::create(Backend& backend, NemotronHConfig config,
+                                                 ModelWeights weights,
+                                                 std::unique_ptr<ExpertRunner> experts,
+                                                 const StepLimits& limits) {
+  constexpr int64_t kMostTokens = int64_t{1} << 20, kMostContext = int64_t{1} << 31;
+  if (limits.tokens < 1 || limits.tokens > kMostTokens || limits.logit_rows < 1 ||
+      limits.logit_rows > limits.tokens || limits.context < 1 || limits.context > kMostContext)
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("step limits: {} tokens, {} logit rows, context {}; wanted at least 1 "
+                            "each, at most {} tokens, no more rows than tokens",
+                            limits.tokens, limits.logit_rows, limits.context, kMostTokens));
+  HLWQ_TRY(backend.reserve(scratch_needs(config, limits)));
+  const bool quantized = weights.coded && backend.compute() == Compute::kInt8;
+  HLWQ_TRY_ASSIGN(StepBuffers buffers, StepBuffers::create(backend, config, limits, quantized));
+  return std::unique_ptr<Model>(new NemotronH(backend, std::move(config), std::move(weights),
+                                              std::move(experts), limits, std::move(buffers)));
+}
+
+StateShape NemotronH::state_shape() const {
+  return {.mamba_layers = config_.count(LayerKind::kMamba),
+          .mamba = config_.mamba,
+          .attention_layers = config_.count(LayerKind::kAttention),
+          .attention = config_.attention};
+}
+
+size_t NemotronH::weight_bytes() const { return weights_.other_bytes + experts_->device_bytes(); }
+
+Status NemotronH::check(const StepBatch& step, const SequenceMemory& memory,
+                        const MutF32View& logits) const {
+  const auto tokens = static_cast<int64_t>(step.ids.size());
+  if (tokens < 1 || tokens > limits_.tokens)
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("step of {} tokens, wanted 1 to {}", tokens, limits_.tokens));
+  for (size_t t = 0; t < step.ids.size(); ++t)
+    if (step.ids[t] < 0 || step.ids[t] >= config_.vocabulary)
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("token {} of the step has id {}, outside the vocabulary of {}", t,
+                              step.ids[t], config_.vocabulary));
+  HLWQ_TRY(check_segments(step.segments, tokens, limits_.context));
+  int64_t last = -1;
+  for (const int64_t row : step.logit_rows) {
+    if (row <= last || row >= tokens)
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("logit row {} after {} in a step of {} tokens", row, last, tokens));
+    last = row;
+  }
+  const auto rows = static_cast<int64_t>(step.logit_rows.size());
+  if (rows > limits_.logit_rows)
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("step wants {} logit rows, the limit is {}", rows, limits_.logit_rows));
+  HLWQ_CHECK(rows == 0 || (logits.rows >= rows && logits.cols == config_.vocabulary));
+  const auto mamba_layers = static_cast<size_t>(config_.count(LayerKind::kMamba));
+  HLWQ_CHECK(memory.conv.size() == mamba_layers && memory.ssm.size() == mamba_layers);
+  HLWQ_CHECK(memory.kv.size() == static_cast<size_t>(config_.count(LayerKind::kAttention)));
+  return {};
+}
+
+Status NemotronH::run_layers(const StepBatch& step, const SequenceMemory& memory,
+                             const StepObserver* observer) {
+  const StepContext context{.backend = backend_,
+                            .config = config_,
+                            .buffers = buffers_,
+                            .observer = observer,
+                            .segments = step.segments,
+                            .tokens = static_cast<int64_t>(step.ids.size())};
+  const MutF32View x = context.residual();
+  backend_.embed({.ids = step.ids, .table = weights_.embeddings, .y = x});
+  observe_hidden(observer, 0, x);
+  size_t mamba_layer = 0, attention_layer = 0;
+  int64_t moe_layer = 0;
+  for (size_t l = 0; l < weights_.layers.size(); ++l) {
+    const LayerWeights& layer = weights_.layers[l];
+    if (const auto* mamba = std::get_if<MambaWeights>(&layer.mixer)) {
+      run_mamba(context, *mamba, layer.norm, memory.conv[mamba_layer], memory.ssm[mamba_layer]);
+      ++mamba_layer;
+    } else if (const auto* attention = std::get_if<AttentionWeights>(&layer.mixer)) {
+      run_attention(context, *attention, layer.norm, memory.kv[attention_layer++]);
+    } else if (const auto* mlp = std::get_if<MlpWeights>(&layer.mixer)) {
+      run_mlp(context, *mlp, layer.norm);
+    } else {
+      HLWQ_TRY(run_moe(context, config_.layers[l].moe, std::get<MoeWeights>(layer.mixer),
+                       layer.norm, static_cast<int64_t>(l), moe_layer++, *experts_));
+    }
+    observe_hidden(observer, static_cast<int64_t>(l) + 1, x);
+  }
+  return {};
+}
+
+void NemotronH::run_head(std::span<const int64_t> logit_rows, int64_t tokens, MutF32View logits,
+                         const StepObserver* observer) {
+  const int64_t hidden = config_.hidden;
+  const bool coded = weights_.head.coded();
+  const F32View x = dense(buffers_.residual.data(), tokens, hidden);
+  if (observer != nullptr && observer->hidden) {
+    const Activation all = buffers_.normed.view(tokens, hidden, false);
+    backend_.rms_norm({.x = x, .weight = weights_.norm_f, .eps = config_.eps, .out = all});
+    observer->hidden(static_cast<int64_t>(config_.layers.size()) + 1, all.x);
+  }
+  if (logit_rows.empty()) return;
+
+  // The rows asked for, normalized run by run into the first rows of the buffer.
+  const auto rows = static_cast<int64_t>(logit_rows.size());
+  const Activation u = buffers_.normed.view(rows, hidden, coded);
+  for (int64_t begin = 0, end; begin < rows; begin = end) {
+    const int64_t first = logit_rows[static_cast<size_t>(begin)];
+    for (end = begin + 1; end < rows; ++end)
+      if (logit_rows[static_cast<size_t>(end)] != first + (end - begin)) break;
+    const int64_t run = end - begin;
+    Activation out{.x = dense(u.x.row(begin), run, hidden), .q = {}};
+    if (u.q.xq != nullptr)
+      out.q = {.xq = u.q.xq + begin * u.q.blocks * kBlock,
+               .sx = u.q.sx + begin * u.q.blocks,
+               .sum = u.q.sum + begin * u.q.blocks,
+               .rows = run,
+               .blocks = u.q.blocks};
+    backend_.rms_norm({.x = dense(x.row(first), run, hidden),
+                       .weight = weights_.norm_f,
+                       .eps = config_.eps,
+                       .out = out});
+  }
+  const std::array head = {Projection{
+      .weight = weights_.head,
+      .y = {.data = logits.data, .rows = rows, .cols = logits.cols, .stride = logits.stride}}};
+  backend_.project({.x = u, .projections = head});
+}
+
+Status NemotronH::forward(const StepBatch& step, const SequenceMemory& memory, MutF32View logits,
+                          const StepObserver* observer) {
+  HLWQ_TRY(check(step, memory, logits));
+  HLWQ_TRY(run_layers(step, memory, observer));
+  run_head(step.logit_rows, static_cast<int64_t>(step.ids.size()), logits, observer);
+  if (backend_.take_non_finite())
+    return fail(ErrorCode::kBadValue,
+                "a step of the model gave values that are not finite (an overflow or a damaged "
+                "weight); its sequences cannot go on");
+  return {};
+}
+
+}  // namespace hlwq::nemotron_h

@@ -1,0 +1,50 @@
+#pragma once
+// The mixers: each reads the residual stream x, normalizes it into u and adds its output to x.
+
+#include <cstdint>
+#include <span>
+
+#include "base/result.h"
+#include "model/expert_runner.h"
+#include "model/model.h"
+#include "model/nemotron_h/activations.h"
+#include "model/nemotron_h/weights.h"
+#include "ops/backend.h"
+
+namespace hlwq::nemotron_h {
+
+// One step, as every layer sees it.
+struct StepContext {
+  Backend& backend;
+  const NemotronHConfig& config;
+  const StepBuffers& buffers;
+  const StepObserver* observer;  // may be null
+  std::span<const Segment> segments;
+  int64_t tokens;
+
+  // x: [tokens, hidden]
+  [[nodiscard]] MutF32View residual() const {
+    return dense(buffers.residual.data(), tokens, config.hidden);
+  }
+  // u = rmsnorm(x, norm): [tokens, hidden]; `coded`: a coded matrix reads it.
+  [[nodiscard]] Activation normalize(const float* norm, bool coded) const;
+};
+
+// x += out_proj( gated norm( scan( conv( in_proj u ) ) ) ); updates the pools of this layer.
+void run_mamba(const StepContext& step, const MambaWeights& weights, const float* norm,
+               float* conv_pool, float* ssm_pool);
+
+// x += o_proj( attention(q, k, v of u) ); appends k and v to the pages of this layer.
+void run_attention(const StepContext& step, const AttentionWeights& weights, const float* norm,
+                   const KvPages& pages);
+
+// x += down( relu(up u)^2 )
+void run_mlp(const StepContext& step, const MlpWeights& weights, const float* norm);
+
+// x += routed experts(u or its latent) + shared expert(u). `layer` counts all layers (for the
+// observer), `moe_layer` those with experts. Errors: the runner's.
+[[nodiscard]] Status run_moe(const StepContext& step, const MoeConfig& moe,
+                             const MoeWeights& weights, const float* norm, int64_t layer,
+                             int64_t moe_layer, ExpertRunner& experts);
+
+}  // namespace hlwq::nemotron_h
