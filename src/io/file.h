@@ -46,7 +46,9 @@ class OutputFile {
   ~OutputFile();
 
   // Errors of the writes: kIo, also for a full disk; names the path.
-  [[nodiscard]] Status append(std::span<const std::byte> bytes);  // after the last byte so far
+  // `append` continues where the append before it ended; `write_at` does not move that place and is
+  // safe from several threads.
+  [[nodiscard]] Status append(std::span<const std::byte> bytes);
   [[nodiscard]] Status write_at(uint64_t offset, std::span<const std::byte> bytes);
   // fsync of the file, rename over `path`, fsync of the folder. Nothing may follow it.
   [[nodiscard]] Status commit();
@@ -54,7 +56,7 @@ class OutputFile {
  private:
   OutputFile() = default;
   int fd_ = -1;
-  uint64_t end_ = 0;  // the last byte written so far + 1: where append continues
+  uint64_t end_ = 0;  // where append continues
   std::string path_, temporary_;
 };
 

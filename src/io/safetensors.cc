@@ -1,9 +1,9 @@
 #include "io/safetensors.h"
 
-#include <atomic>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #include "base/check.h"

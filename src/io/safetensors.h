@@ -71,8 +71,8 @@ class SafetensorsFile {
   std::unordered_map<std::string, size_t> by_name_;
 };
 
-// Writes one file whose tensors are declared first and filled in any order, each byte once, by one
-// thread. Nothing appears under `path` before `commit`.
+// Writes one file whose tensors are declared first and filled in any order. Nothing appears under
+// `path` before `commit`.
 class SafetensorsWriter {
  public:
   // `tensors`: name, dtype and shape; offsets are assigned in the order given, starting at 0, with

@@ -67,7 +67,8 @@ Result<std::vector<std::string>> list_shards(const std::string& folder) {
 }
 
 Status check_shard_name(std::string_view name, std::string_view where, std::string_view tensor) {
-  const bool is_plain = !name.starts_with('.') && name.find('/') == std::string_view::npos &&
+  const bool is_plain = !name.empty() && !name.starts_with('.') &&
+                        name.find('/') == std::string_view::npos &&
                         name.find('\\') == std::string_view::npos &&
                         name.find("..") == std::string_view::npos && printable(name, 255) == name;
   if (!is_plain)
@@ -104,7 +105,7 @@ Result<ShardIndex> read_index(const std::string& path) {
                 fmt::format("{}: metadata is {}, not an object", path, metadata.type_name()));
   if (!metadata.contains("total_size")) return index;
   const Json& total = metadata.at("total_size");
-  if (!total.is_number() || total.get<double>() < 0)
+  if (!total.is_number() || !(total.get<double>() >= 0))
     return fail(ErrorCode::kBadHeader,
                 fmt::format("{}: metadata.total_size is {}, not a byte count", path,
                             printable(total.dump())));
