@@ -15,19 +15,23 @@ struct SequencePoolOptions {
   int64_t sequences = 1;   // slots
   int64_t context = 4096;  // most tokens of a sequence
   DType kv_dtype = DType::kF16;
+  int64_t pages = 0;  // KV pages all sequences share; 0: enough for each to fill its context
 };
 
 class SequencePool {
  public:
-  // Bytes are known before: see bytes_for. Errors: kOutOfMemory.
+  // Bytes are known before: see bytes_for. Errors: kInvalidArgument (counts out of range),
+  // kUnsupported (a KV type other than F16 and F32), kOutOfMemory.
   static Result<SequencePool> create(Backend& backend, const StateShape& shape,
                                      const SequencePoolOptions& options);
+  // Saturates at the largest size_t.
   [[nodiscard]] static size_t bytes_for(const StateShape& shape,
                                         const SequencePoolOptions& options);
 
   // A free slot with no pages; its states count as zero because its first segment starts at
   // position 0. Errors: kOutOfMemory when every slot is taken.
   [[nodiscard]] Result<int64_t> open();
+  // Gives the slot and its pages back.
   void close(int64_t slot);
   // Makes positions [0, tokens) of the slot writable. Errors: kOutOfMemory (no page left),
   // kInvalidArgument (beyond the context).
@@ -44,7 +48,8 @@ class SequencePool {
   std::vector<KvPages> kv_;
   std::vector<int32_t> free_pages_;
   std::vector<std::vector<int32_t>> slot_pages_;
-  std::vector<int64_t> free_slots_;
+  std::vector<int64_t> free_slots_;  // the lowest at the back, as in free_pages_
+  std::vector<bool> is_open_;
 };
 
 }  // namespace hlwq

@@ -1,0 +1,60 @@
+#pragma once
+// Perplexity of a text, and the distance of one model's predictions from another's.
+// Method: consecutive windows, each on its own (no tokens before it, no BOS added); every token but
+// the first of a window is predicted; the mean is over all predictions.
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+
+#include "base/result.h"
+#include "base/thread_pool.h"
+#include "model/model.h"
+
+namespace hlwq {
+
+// A model with the back end it lives on, and the StepLimits::tokens it was loaded with.
+struct ScoredModel {
+  Backend* backend = nullptr;
+  Model* model = nullptr;
+  int64_t step_tokens = 512;
+};
+
+struct PerplexitySettings {
+  int64_t window = 512;  // tokens, at least 2
+  int64_t windows = 0;   // 0: as many whole ones as the text has
+  std::function<void(int64_t done, int64_t total)> progress = {};  // windows; may be empty
+  const std::atomic<bool>* cancel = nullptr;                       // may be null
+};
+
+struct DivergenceReport {
+  double kl_mean =
+      0;              // nats: sum over the vocabulary of p_ref ln(p_ref / p), mean over predictions
+  double kl_p99 = 0;  // nats: 99 of 100 predictions are not above it
+  double top1 = 0;    // share of predictions with the same most likely token
+};
+
+struct PerplexityReport {
+  double nll = 0;           // nats a prediction
+  double ppl = 0;           // e^nll
+  double nll_stderr = 0;    // standard error of nll, from the spread over windows; 0 for one window
+  double ppl_stderr = 0;    // ppl * nll_stderr
+  int64_t predictions = 0;  // windows * (window - 1)
+  int64_t windows = 0;
+  std::optional<DivergenceReport> divergence;  // with a reference
+};
+
+// Runs windows side by side as far as both models' steps and a fixed bound on logits memory allow;
+// that number changes no bits, because a window is cut at multiples of a fixed chunk.
+// `reference` may be null. Errors: kInvalidArgument (fewer ids than one window, a window below 2,
+// vocabularies that differ, ids outside), kBadValue (logits that are not finite), kCancelled,
+// kOutOfMemory, as Session::step.
+[[nodiscard]] Result<PerplexityReport> measure_perplexity(const ScoredModel& model,
+                                                          const ScoredModel* reference,
+                                                          std::span<const int32_t> ids,
+                                                          const PerplexitySettings& settings,
+                                                          ThreadPool& pool);
+
+}  // namespace hlwq

@@ -1,0 +1,168 @@
+#include "runtime/sequence_pool.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <optional>
+#include <utility>
+
+#include "base/check.h"
+#include "base/checked.h"
+#include "base/units.h"
+
+namespace hlwq {
+namespace {
+
+constexpr int64_t kAlignFloats = 64;  // every layer's pool starts at 256 bytes
+constexpr int64_t kMostSequences = int64_t{1} << 20;
+constexpr int64_t kMostTokens = int64_t{1} << 36;  // of all sequences: page numbers are int32
+
+int64_t pages_for(int64_t tokens) { return (tokens + kPageTokens - 1) / kPageTokens; }
+
+int64_t page_count(const SequencePoolOptions& options) {
+  return options.pages > 0 ? options.pages : options.sequences * pages_for(options.context);
+}
+
+int64_t page_bytes_of(const AttentionShape& shape, DType dtype) {
+  return 2 * shape.kv_heads * kPageTokens * shape.head_dim * bytes_of(dtype);
+}
+
+// Sizes of the three allocations.
+struct PoolBytes {
+  size_t states, pages, tables;
+};
+
+// Nothing when a product does not fit 64 bits.
+std::optional<PoolBytes> pool_bytes(const StateShape& shape, const SequencePoolOptions& options) {
+  const auto state_floats = [&](int64_t per_slot) {
+    return checked_product(std::array{options.sequences, per_slot});
+  };
+  const auto conv = state_floats(shape.mamba_layers > 0 ? shape.conv_floats() : 0);
+  const auto ssm = state_floats(shape.mamba_layers > 0 ? shape.ssm_floats() : 0);
+  if (!conv || !ssm || *conv > (uint64_t{1} << 60) || *ssm > (uint64_t{1} << 60))
+    return std::nullopt;
+  const int64_t layer_floats = round_up(static_cast<int64_t>(*conv), kAlignFloats) +
+                               round_up(static_cast<int64_t>(*ssm), kAlignFloats);
+  const auto states =
+      checked_product(std::array{shape.mamba_layers, layer_floats, int64_t{sizeof(float)}});
+  const auto pages = checked_product(std::array{shape.attention_layers, page_count(options),
+                                                page_bytes_of(shape.attention, options.kv_dtype)});
+  const auto tables = checked_product(
+      std::array{options.sequences, pages_for(options.context), int64_t{sizeof(int32_t)}});
+  if (!states || !pages || !tables) return std::nullopt;
+  return PoolBytes{static_cast<size_t>(*states), static_cast<size_t>(*pages),
+                   static_cast<size_t>(*tables)};
+}
+
+Status check_options(const SequencePoolOptions& options) {
+  if (options.sequences < 1 || options.sequences > kMostSequences)
+    return fail(ErrorCode::kInvalidArgument, fmt::format("sequences: got {}, wanted 1 to {}",
+                                                         options.sequences, kMostSequences));
+  if (options.context < 1 || options.context > kMostTokens / options.sequences)
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("context: got {} tokens for each of {} sequences, wanted 1 to {}",
+                            options.context, options.sequences, kMostTokens / options.sequences));
+  if (options.pages < 0 || options.pages > std::numeric_limits<int32_t>::max())
+    return fail(ErrorCode::kInvalidArgument, fmt::format("pages: got {}", options.pages));
+  if (options.kv_dtype != DType::kF16 && options.kv_dtype != DType::kF32)
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("KV cache of {}: wanted F16 or F32", name_of(options.kv_dtype)));
+  return {};
+}
+
+}  // namespace
+
+size_t SequencePool::bytes_for(const StateShape& shape, const SequencePoolOptions& options) {
+  const auto bytes = pool_bytes(shape, options);
+  if (!bytes) return std::numeric_limits<size_t>::max();
+  const auto all = checked_add(bytes->states, bytes->pages);
+  const auto sum = all ? checked_add(*all, bytes->tables) : std::nullopt;
+  return sum ? static_cast<size_t>(*sum) : std::numeric_limits<size_t>::max();
+}
+
+Result<SequencePool> SequencePool::create(Backend& backend, const StateShape& shape,
+                                          const SequencePoolOptions& options) {
+  HLWQ_TRY(check_options(options));
+  const auto bytes = pool_bytes(shape, options);
+  if (!bytes)
+    return fail(ErrorCode::kOutOfMemory,
+                fmt::format("sequence memory for {} sequences of {} tokens exceeds 64 bits",
+                            options.sequences, options.context));
+  SequencePool pool;
+  pool.options_ = options;
+  pool.shape_ = shape;
+  HLWQ_TRY_ASSIGN(pool.states_, backend.allocate(bytes->states, "Mamba states"));
+  HLWQ_TRY_ASSIGN(pool.pages_, backend.allocate(bytes->pages, "KV cache"));
+  HLWQ_TRY_ASSIGN(pool.tables_, backend.allocate(bytes->tables, "KV page tables"));
+  HLWQ_CHECK(pool.tables_.device() == Device::kHost);  // grow() writes them from here
+
+  const int64_t conv = options.sequences * shape.conv_floats();
+  const int64_t ssm = options.sequences * shape.ssm_floats();
+  float* state = reinterpret_cast<float*>(pool.states_.data());
+  for (int64_t layer = 0; layer < shape.mamba_layers; ++layer) {
+    pool.conv_.push_back(state);
+    state += round_up(conv, kAlignFloats);
+    pool.ssm_.push_back(state);
+    state += round_up(ssm, kAlignFloats);
+  }
+  const int64_t pages = page_count(options);
+  const int64_t page_bytes = page_bytes_of(shape.attention, options.kv_dtype);
+  for (int64_t layer = 0; layer < shape.attention_layers; ++layer)
+    pool.kv_.push_back({.data = pool.pages_.data() + layer * pages * page_bytes,
+                        .dtype = options.kv_dtype,
+                        .page_bytes = page_bytes,
+                        .tables = pool.tables_.as<int32_t>().data(),
+                        .table_stride = pages_for(options.context)});
+  for (int64_t page = pages - 1; page >= 0; --page)
+    pool.free_pages_.push_back(static_cast<int32_t>(page));
+  for (int64_t slot = options.sequences - 1; slot >= 0; --slot) pool.free_slots_.push_back(slot);
+  pool.slot_pages_.resize(static_cast<size_t>(options.sequences));
+  pool.is_open_.resize(static_cast<size_t>(options.sequences), false);
+  return pool;
+}
+
+Result<int64_t> SequencePool::open() {
+  if (free_slots_.empty())
+    return fail(ErrorCode::kOutOfMemory,
+                fmt::format("all {} sequences are in use", options_.sequences));
+  const int64_t slot = free_slots_.back();
+  free_slots_.pop_back();
+  is_open_[static_cast<size_t>(slot)] = true;
+  return slot;
+}
+
+void SequencePool::close(int64_t slot) {
+  HLWQ_CHECK(slot >= 0 && slot < options_.sequences && is_open_[static_cast<size_t>(slot)]);
+  std::vector<int32_t>& pages = slot_pages_[static_cast<size_t>(slot)];
+  free_pages_.insert(free_pages_.end(), pages.rbegin(), pages.rend());
+  pages.clear();
+  is_open_[static_cast<size_t>(slot)] = false;
+  free_slots_.push_back(slot);
+}
+
+Status SequencePool::grow(int64_t slot, int64_t tokens) {
+  HLWQ_CHECK(slot >= 0 && slot < options_.sequences && is_open_[static_cast<size_t>(slot)]);
+  if (tokens < 0 || tokens > options_.context)
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("a sequence of {} tokens does not fit the context of {} (--context)",
+                            tokens, options_.context));
+  std::vector<int32_t>& pages = slot_pages_[static_cast<size_t>(slot)];
+  const int64_t wanted = pages_for(tokens) - static_cast<int64_t>(pages.size());
+  if (wanted > static_cast<int64_t>(free_pages_.size()))
+    return fail(ErrorCode::kOutOfMemory,
+                fmt::format("KV cache: {} more pages of {} tokens wanted, {} free of {}", wanted,
+                            kPageTokens, free_pages_.size(), page_count(options_)));
+  int32_t* table = tables_.as<int32_t>().data() + slot * pages_for(options_.context);
+  for (int64_t i = 0; i < wanted; ++i) {
+    table[pages.size()] = free_pages_.back();
+    pages.push_back(free_pages_.back());
+    free_pages_.pop_back();
+  }
+  return {};
+}
+
+SequenceMemory SequencePool::memory() const { return {.conv = conv_, .ssm = ssm_, .kv = kv_}; }
+
+}  // namespace hlwq

@@ -1,0 +1,75 @@
+#pragma once
+// Sequences of one model: who feeds tokens, in which steps, at which positions. One thread owns it.
+
+#include <atomic>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "model/model.h"
+#include "runtime/sequence_pool.h"
+
+namespace hlwq {
+
+struct SessionOptions {
+  int64_t sequences = 1;
+  int64_t context = 4096;  // most tokens of a sequence
+  DType kv_dtype = DType::kF16;
+  int64_t prefill_chunk = 512;  // most tokens of one sequence in a step; sets where prompts are cut
+};
+
+// The KV type a model runs with: F16, but F32 where the arithmetic is to be exact (Compute::kExact,
+// or nothing coded at all), so that the cache adds no error to what is measured.
+[[nodiscard]] DType default_kv_dtype(const Model& model, const Backend& backend);
+
+// Tokens that follow what a sequence already holds.
+struct SequenceInput {
+  int64_t slot = 0;
+  std::span<const int32_t> ids;
+};
+
+enum class LogitRows { kNone, kLast, kAll };  // kLast: of each input
+
+class Session {
+ public:
+  // `backend` and `model` must outlive the session. Errors: as SequencePool::create.
+  static Result<Session> create(Backend& backend, Model& model, const SessionOptions& options);
+
+  // A new, empty sequence. Errors: kOutOfMemory when all are in use.
+  [[nodiscard]] Result<int64_t> open();
+  void close(int64_t slot);
+  [[nodiscard]] int64_t position(int64_t slot) const;  // tokens fed so far
+  [[nodiscard]] int64_t context() const { return pool_.context(); }
+  [[nodiscard]] int64_t vocabulary() const { return model_->config().vocabulary; }
+
+  // One step over all inputs side by side. `logits`: [inputs or tokens, vocabulary] on the back
+  // end's device, rows in the order of the inputs; unused for kNone. Errors: kInvalidArgument
+  // (beyond the context; ids outside the vocabulary), kOutOfMemory (no KV page), and what
+  // Model::forward reports. After an error the sequences of the step are unusable: close them.
+  [[nodiscard]] Status step(std::span<const SequenceInput> inputs, LogitRows rows,
+                            MutF32View logits);
+
+  // Steps of at most prefill_chunk tokens a sequence; logits [inputs, vocabulary] of each one's
+  // last token. Inputs must not be empty. Sequences of unequal length go on side by side until each
+  // ends. Errors: as step, and kCancelled when `cancel` (may be null) was set between two steps.
+  [[nodiscard]] Status prefill(std::span<const SequenceInput> inputs, MutF32View logits,
+                               const std::atomic<bool>* cancel = nullptr);
+
+  // A logits buffer of the shape step() wants, on the back end's device. Errors: kOutOfMemory.
+  [[nodiscard]] Result<Buffer> allocate_logits(int64_t rows) const;
+
+ private:
+  Session(Backend& backend, Model& model, SequencePool pool, const SessionOptions& options);
+
+  Backend* backend_;
+  Model* model_;
+  SequencePool pool_;
+  SessionOptions options_;
+  std::vector<int64_t> positions_;  // by slot
+  std::vector<int32_t> step_ids_;   // of the current step
+  std::vector<Segment> step_segments_;
+  std::vector<int64_t> step_rows_;
+};
+
+}  // namespace hlwq
