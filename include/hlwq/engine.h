@@ -1,0 +1,142 @@
+#pragma once
+// The engine: a model ready to run. Everything else is behind it.
+//
+// Functions return errors as values (hlwq/result.h); none throws. An Engine is used by one thread
+// at a time.
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "hlwq/options.h"
+#include "hlwq/result.h"
+
+namespace hlwq {
+
+[[nodiscard]] std::string_view version();  // "0.1.0"
+
+struct ModelInfo {
+  std::string path;
+  std::string device;   // "cpu", "reference"
+  std::string backend;  // one line: instruction sets, threads
+  std::string compute;  // "int8" or "exact" when something is coded, else "f32"
+  int64_t layers = 0, hidden = 0, vocabulary = 0;
+  int64_t context = 0;        // tokens
+  int64_t max_positions = 0;  // the model's own limit; 0: none stated
+  int64_t weight_bytes = 0, activation_bytes = 0, sequence_bytes = 0;
+};
+
+struct ChatTurn {
+  std::string role;  // "system", "user", "assistant"
+  std::string content;
+};
+
+struct GenerateRequest {
+  std::vector<int32_t> ids;  // the prompt
+  int64_t max_tokens = 128;
+  SamplingOptions sampling = {};
+  std::vector<std::string> stop = {};                        // stop strings, cut out of the text
+  std::function<bool(std::string_view piece)> on_text = {};  // text as it comes; false cancels
+  const std::atomic<bool>* cancel = nullptr;                 // looked at between steps
+};
+
+struct GenerateResult {
+  std::string text;
+  std::vector<int32_t> ids;  // a stop id is the last of them
+  int64_t prompt_tokens = 0, generated_tokens = 0;
+  double prompt_tok_s = 0;    // 0: nothing was timed
+  double decode_tok_s = 0;    // without the first token, which the prompt gives
+  std::string finish_reason;  // "stop", "length", "context", "cancelled"
+  int64_t seed = 0;           // that was used
+};
+
+struct LogitsRequest {
+  std::vector<int32_t> ids;
+  std::optional<int64_t> prefill;  // the first so many go in as a prompt; unset: all
+  int64_t chunk = 512;             // where the prompt is cut
+  int64_t batch = 1;               // copies of the sequence, side by side in the same steps
+  int64_t top = 20;                // how many of each reported position
+  bool all = false;                // report every position instead of the last
+};
+
+struct PositionLogits {
+  int64_t position = 0;
+  std::vector<int32_t> top_ids;  // by falling logit, ties by id
+  std::vector<float> top_logits;
+};
+
+struct LogitsResult {
+  std::vector<PositionLogits> positions;
+  std::vector<float> last;   // [vocabulary], of the last position, first copy
+  bool copies_equal = true;  // every copy gave the same bits at the last position
+};
+
+struct PerplexityRequest {
+  std::vector<int32_t> ids;
+  int64_t window = 512;                                            // tokens
+  int64_t windows = 0;                                             // 0: all whole ones
+  std::function<void(int64_t done, int64_t total)> progress = {};  // windows
+  const std::atomic<bool>* cancel = nullptr;
+};
+
+struct PerplexityResult {
+  double ppl = 0, nll = 0;                // nll: mean, in nats
+  double ppl_stderr = 0, nll_stderr = 0;  // from the spread over windows
+  int64_t tokens = 0, windows = 0;        // predictions, windows
+  // Against a reference engine: KL = sum p_ref ln(p_ref / p) in nats; share of equal top tokens.
+  std::optional<double> kl_mean, kl_p99, top1;
+};
+
+class Engine {
+ public:
+  // Loads the model folder `path`. `progress` gets bytes read. Errors: kInvalidArgument (an option
+  // out of range, named), kUnsupported (options this build cannot serve; a model it does not know),
+  // and what loading reports, each naming file, tensor or key.
+  [[nodiscard]] static Result<Engine> open(
+      const std::string& path, const EngineOptions& options = {},
+      const std::function<void(uint64_t done, uint64_t total)>& progress = {});
+  Engine(Engine&&) noexcept;
+  Engine& operator=(Engine&&) noexcept;
+  ~Engine();
+
+  [[nodiscard]] const ModelInfo& info() const;
+  [[nodiscard]] const EngineOptions& options() const;  // as given
+
+  // Token ids of `text`. `add_special`: with what the tokenizer puts around a prompt (often BOS).
+  // Errors of these three: kMissing without a tokenizer.json, and the tokenizer's own.
+  [[nodiscard]] Result<std::vector<int32_t>> tokenize(std::string_view text,
+                                                      bool add_special = true) const;
+  [[nodiscard]] Result<std::string> detokenize(std::span<const int32_t> ids,
+                                               bool skip_special = false) const;
+  // Ids of a chat up to where the assistant answers. Errors: kUnsupported for a chat template that
+  // is not plain ChatML.
+  [[nodiscard]] Result<std::vector<int32_t>> chat_prompt(std::span<const ChatTurn> turns) const;
+
+  // `given` with every unset field but the seed filled in.
+  [[nodiscard]] SamplingOptions resolve(const SamplingOptions& given) const;
+  // Of generation_config.json, config.json and the tokenizer, ascending.
+  [[nodiscard]] const std::vector<int32_t>& stop_ids() const;
+
+  // Errors: kInvalidArgument (no ids, too many for the context, ids outside the vocabulary,
+  // sampling out of range, an empty stop string), kBadValue (non-finite activations). Without a
+  // tokenizer `text` stays empty, and stop strings are kMissing.
+  [[nodiscard]] Result<GenerateResult> generate(const GenerateRequest& request);
+  // Needs no tokenizer; batch * chunk must not exceed the engine's step_tokens.
+  [[nodiscard]] Result<LogitsResult> logits(const LogitsRequest& request);
+  // With `reference`, which must have the same vocabulary, also the divergence from it.
+  [[nodiscard]] Result<PerplexityResult> perplexity(const PerplexityRequest& request,
+                                                    Engine* reference = nullptr);
+
+ private:
+  struct Impl;
+  explicit Engine(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace hlwq

@@ -1,0 +1,162 @@
+#pragma once
+// Options of the engine and of sampling. Each has one list of fields, and that list drives the
+// flags, the help, the range checks, the JSON report and the keywords of bindings.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace hlwq {
+
+// What a field is called (flags add "--", keywords turn '-' into '_'), what it means with its unit,
+// and which values it takes: one of `choices` when there are any, else a number in [least, most].
+struct OptionField {
+  const char* name;
+  const char* help;
+  std::vector<std::string> choices = {};
+  double least = 0, most = 0;  // equal: anything goes
+};
+
+struct EngineOptions {
+  std::string device = "auto";
+  int64_t threads = 0;
+  std::string compute = "int8";
+  int64_t context = 0;
+  int64_t kv_cache_nbits = 16;
+  int64_t prefill_chunk = 512;
+  std::string base;
+  std::string vram;
+  std::string moe_expert_cache_size = "all";
+  std::string cache_policy = "lru";
+  std::string cpu_experts = "auto";
+
+  // Most tokens of one step over all sequences; 0: the prefill chunk. Not a flag: commands that run
+  // several sequences side by side set it.
+  int64_t step_tokens = 0;
+
+  // Calls v(const OptionField&, field) for each field.
+  template <typename Visitor>
+  void visit(Visitor&& v) {
+    visit_fields(*this, v);
+  }
+  template <typename Visitor>
+  void visit(Visitor&& v) const {
+    visit_fields(*this, v);
+  }
+
+ private:
+  template <typename Self, typename Visitor>
+  static void visit_fields(Self& self, Visitor& v) {
+    v(OptionField{.name = "device",
+                  .help = "where the model runs",
+                  .choices = {"auto", "cpu", "cuda", "reference"}},
+      self.device);
+    v(OptionField{.name = "threads",
+                  .help = "CPU threads; 0: every CPU this process may use",
+                  .least = 0,
+                  .most = 1024},
+      self.threads);
+    v(OptionField{.name = "compute",
+                  .help = "arithmetic of coded matrices",
+                  .choices = {"int8", "exact"}},
+      self.compute);
+    v(OptionField{.name = "context",
+                  .help = "most tokens of a sequence; 0: 4096, or less if the model says so",
+                  .least = 0,
+                  .most = 1 << 30},
+      self.context);
+    v(OptionField{.name = "kv-cache-nbits",
+                  .help = "bits of a KV cache entry: 16, 8, 4, 3 or 2",
+                  .least = 2,
+                  .most = 16},
+      self.kv_cache_nbits);
+    v(OptionField{.name = "prefill-chunk",
+                  .help = "tokens of a prompt that one step takes; other cuts, other last bits",
+                  .least = 1,
+                  .most = 1 << 20},
+      self.prefill_chunk);
+    v(OptionField{.name = "base",
+                  .help = "folder of the original model, for tensors the checkpoint lacks"},
+      self.base);
+    v(OptionField{.name = "vram",
+                  .help = "budget in bytes for everything on the GPU, such as 7.6GB"},
+      self.vram);
+    v(OptionField{.name = "moe-expert-cache-size",
+                  .help = "GPU expert slots in each MoE layer: a number or all"},
+      self.moe_expert_cache_size);
+    v(OptionField{.name = "cache-policy",
+                  .help = "which expert leaves the GPU first",
+                  .choices = {"lru", "lfru"}},
+      self.cache_policy);
+    v(OptionField{.name = "cpu-experts",
+                  .help = "misses computed on the CPU: auto, off or a share from 0 to 1"},
+      self.cpu_experts);
+  }
+};
+
+// Unset fields take the value of the model's generation_config.json, else the default named here.
+struct SamplingOptions {
+  std::optional<double> temperature;     // 0.8
+  std::optional<int64_t> top_k;          // 0
+  std::optional<double> top_p;           // 1
+  std::optional<double> min_p;           // 0
+  std::optional<double> repeat_penalty;  // 1
+  std::optional<int64_t> repeat_window;  // 64
+  std::optional<int64_t> seed;           // drawn anew for each request, and reported
+
+  template <typename Visitor>
+  void visit(Visitor&& v) {
+    visit_fields(*this, v);
+  }
+  template <typename Visitor>
+  void visit(Visitor&& v) const {
+    visit_fields(*this, v);
+  }
+
+ private:
+  template <typename Self, typename Visitor>
+  static void visit_fields(Self& self, Visitor& v) {
+    v(OptionField{.name = "temperature",
+                  .help = "0 is greedy; unset: the model's, else 0.8",
+                  .least = 0,
+                  .most = 100},
+      self.temperature);
+    v(OptionField{.name = "top-k",
+                  .help = "keep the k most likely tokens; 0: all; unset: the model's, else 0",
+                  .least = 0,
+                  .most = 1 << 30},
+      self.top_k);
+    v(
+        OptionField{
+            .name = "top-p",
+            .help =
+                "keep the fewest tokens whose probabilities reach p; unset: the model's, else 1",
+            .least = 0,
+            .most = 1},
+        self.top_p);
+    v(OptionField{.name = "min-p",
+                  .help = "drop tokens below p times the most likely; unset: the model's, else 0",
+                  .least = 0,
+                  .most = 1},
+      self.min_p);
+    v(OptionField{.name = "repeat-penalty",
+                  .help = "divides positive and multiplies negative logits of recent tokens; "
+                          "unset: the model's, else 1",
+                  .least = 0.01,
+                  .most = 100},
+      self.repeat_penalty);
+    v(OptionField{.name = "repeat-window",
+                  .help = "how many of the latest tokens are recent; unset: 64",
+                  .least = 0,
+                  .most = 1 << 30},
+      self.repeat_window);
+    v(OptionField{.name = "seed",
+                  .help = "same seed, same text; unset: drawn anew",
+                  .least = 0,
+                  .most = 9007199254740991.0},
+      self.seed);
+  }
+};
+
+}  // namespace hlwq
