@@ -3,11 +3,11 @@
 // `cpu` implement it; a new op means an argument struct here, a reference version, a test that runs
 // every back end, then fast versions.
 //
-// Rules for all ops. Nothing allocates: scratch comes from the arena given at load (reserve). The
-// bits of one token's result do not depend on the other tokens of the call, on threads or on how
-// experts are placed. Coded matrices under Compute::kInt8 follow D1 to the bit on every back end;
-// other arithmetic is FP32 in an order fixed by shapes and absolute positions. Outputs may alias
-// inputs only where stated. Views live on the back end's device.
+// Rules for all ops. Nothing allocates (the reference alone does): scratch comes from the arena
+// given at load (reserve). The bits of one token's result do not depend on the other tokens of the
+// call, on threads or on how experts are placed. Coded matrices under Compute::kInt8 follow D1 to
+// the bit on every back end; other arithmetic is FP32 in an order fixed by shapes and absolute
+// positions. Outputs may alias inputs only where stated. Views live on the back end's device.
 
 #include <cstdint>
 #include <memory>
@@ -94,8 +94,8 @@ struct MlpArgs {
 
 // y += x elementwise: the sum of the experts joins the residual stream.
 struct AddArgs {
-  F32View x;       // [tokens, width]
-  MutF32View y;    // [tokens, width]
+  F32View x;     // [tokens, width]
+  MutF32View y;  // [tokens, width]
 };
 
 // A run of consecutive tokens of one sequence within a step.
@@ -193,8 +193,9 @@ class Backend {
   virtual void mamba(const MambaArgs& args) = 0;
   virtual void attention(const AttentionArgs& args) = 0;
 
-  // Non-finite activations set a sticky flag instead of stopping a kernel; the step's owner asks
-  // after each step and fails it. Reading clears the flag.
+  // Non-finite activations set a sticky flag instead of stopping a kernel, when a block of them is
+  // rotated: by every op that fills a QuantizedView, and by experts and mlp for their hidden layer.
+  // The step's owner asks after each step and fails it. Reading clears the flag.
   [[nodiscard]] virtual bool take_non_finite() = 0;
 };
 

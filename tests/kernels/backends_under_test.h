@@ -1,0 +1,48 @@
+#pragma once
+// The back ends every op test runs: a new one joins by being listed in backends_under_test.cc.
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <memory>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "ops/backend.h"
+
+namespace hlwq::test {
+
+struct BackendUnderTest {
+  std::string name;  // letters, digits and underscores: part of the test's name
+  Compute compute = Compute::kInt8;
+  std::function<std::unique_ptr<Backend>()> make;
+};
+
+inline void PrintTo(const BackendUnderTest& backend, std::ostream* out) { *out << backend.name; }
+
+// Those this machine can run. The reference comes first.
+[[nodiscard]] const std::vector<BackendUnderTest>& backends_under_test();
+
+class BackendTest : public testing::TestWithParam<BackendUnderTest> {
+ protected:
+  [[nodiscard]] bool integer() const { return GetParam().compute == Compute::kInt8; }
+
+  // A fresh back end with scratch for these shapes.
+  [[nodiscard]] std::unique_ptr<Backend> make(const ScratchNeeds& needs) const {
+    std::unique_ptr<Backend> backend = GetParam().make();
+    const Status reserved = backend->reserve(needs);
+    EXPECT_TRUE(reserved) << reserved.error().message;
+    return backend;
+  }
+};
+
+}  // namespace hlwq::test
+
+// Runs a suite derived from BackendTest on every back end.
+#define HLWQ_ON_EVERY_BACKEND(suite)                                                   \
+  INSTANTIATE_TEST_SUITE_P(                                                            \
+      On, suite, testing::ValuesIn(::hlwq::test::backends_under_test()),               \
+      [](const testing::TestParamInfo<::hlwq::test::BackendUnderTest>& backend_info) { \
+        return backend_info.param.name;                                                \
+      })
