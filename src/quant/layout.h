@@ -12,7 +12,8 @@
 // A matrix is [magnitudes of all tiles | signs of all tiles | norms of all tiles], no gaps.
 //
 // Planes (any 2..8 bits, any table). Row-major; for row o, block b:
-//   planes      bits*16 bytes at (o*blocks + b)*bits*16: plane p (16 bytes) holds bit p of each code,
+//   planes      bits*16 bytes at (o*blocks + b)*bits*16: plane p (16 bytes) holds bit p of each
+//   code,
 //               code i at bit i%8 of byte i/8
 //   norms       FP16 at (o*blocks + b)*2
 // A matrix is [planes of all rows | norms of all rows], the planes padded to 256 bytes.
@@ -43,7 +44,9 @@ struct CodedShape {
   [[nodiscard]] constexpr int64_t blocks() const { return blocks_of(cols); }
   [[nodiscard]] constexpr int64_t tiles() const { return (rows + kTileRows - 1) / kTileRows; }
   // Tiled5
-  [[nodiscard]] constexpr int64_t signs_offset() const { return tiles() * blocks() * kTileRows * 64; }
+  [[nodiscard]] constexpr int64_t signs_offset() const {
+    return tiles() * blocks() * kTileRows * 64;
+  }
   // either layout
   [[nodiscard]] constexpr int64_t norms_offset() const {
     if (layout == CodeLayout::kTiled5) return tiles() * blocks() * kTileRows * 80;
@@ -68,7 +71,9 @@ void pack_rows(const CodedShape& shape, int64_t first_row, std::span<const uint8
                std::span<const uint16_t> norms, std::span<std::byte> matrix);
 
 // One code / norm back out: the definition of the layouts, for reference code and tests.
-[[nodiscard]] uint8_t code_at(const CodedShape& shape, const std::byte* matrix, int64_t row, int64_t col);
-[[nodiscard]] uint16_t norm_at(const CodedShape& shape, const std::byte* matrix, int64_t row, int64_t block);
+[[nodiscard]] uint8_t code_at(const CodedShape& shape, const std::byte* matrix, int64_t row,
+                              int64_t col);
+[[nodiscard]] uint16_t norm_at(const CodedShape& shape, const std::byte* matrix, int64_t row,
+                               int64_t block);
 
 }  // namespace hlwq

@@ -1,0 +1,66 @@
+#pragma once
+// What encode_rows and decode_rows ask of one instruction set: whole blocks of 128 weights to codes
+// and sums, and codes back to weights. All versions are one source (block_kernel-inl.h) over a
+// vector of 16 lanes, with one order of floating-point operations, so codes and sums agree bit for
+// bit.
+
+#include <cstdint>
+
+#include "quant/block.h"
+
+namespace hlwq {
+
+inline constexpr int kMaxLevels = 256;
+inline constexpr int kMaxCells = 4096;
+
+// Nearest level in constant time. The line is cut into equal cells that hold at most one decision
+// boundary each: cell(z) = trunc(clamp(fma(z, cell_scale, cell_offset), 0, cells - 1)), and the
+// code is base[cell] + (z > bound[cell]). cell() never decreases with z, also when rounded, and
+// bounds are filed under their own cell(), so the code is exactly the number of boundaries below z.
+// boundary[k] is the midpoint of levels k and k+1 rounded down: a float z is above one exactly when
+// it is above the other, and a tie keeps the lower code.
+struct NearestTable {
+  alignas(64) float level[kMaxLevels];  // entries from level_count on are 0
+  alignas(64) float boundary[kMaxLevels];
+  alignas(64) float bound[kMaxCells];  // +inf in cells without a boundary
+  alignas(64) int32_t base[kMaxCells];
+  float cell_scale;
+  float cell_offset;
+  int32_t level_count;
+  int32_t cells;  // 0: boundaries too close together for kMaxCells; search boundary[] instead
+};
+
+// What to try in each block. Trial t quantizes z * inverse_scales[t]; the first trial wins unless a
+// later one leaves less error under its own least-squares norm. Then `refinements` more trials at
+// the least-squares scale of the best so far.
+struct TrialScales {
+  const float* inverse_scales;  // [trials], the first is 1
+  int trials;
+  int refinements;
+};
+
+// Sums over one block; z is the rotated block divided by `norm`, c the levels chosen.
+struct BlockSums {
+  float ww;    // sum w*w; NaN or infinite when a weight is, or when it overflows
+  float norm;  // max(sqrt(ww), 1e-10)
+  float zc;    // sum z*c
+  float cc;    // sum c*c
+};
+
+struct BlockKernels {
+  const char* name;
+  // weights [blocks*128] to codes [blocks*128] and sums [blocks].
+  void (*encode)(const NearestTable& table, const TrialScales& trials, const float* weights,
+                 int64_t blocks, uint8_t* codes, BlockSums* sums);
+  // codes [blocks*128], norms [blocks] already divided by 128, to out [blocks*128].
+  // level [256]; out = (norm/128) * butterfly(level[code]), rounded once.
+  void (*decode)(const float* level, const uint8_t* codes, const float* norms, int64_t blocks,
+                 float* out);
+};
+
+// Each instruction set's version; nullptr when not compiled in. The caller asks the processor.
+const BlockKernels* scalar_block_kernels();
+const BlockKernels* avx2_block_kernels();
+const BlockKernels* avx512_block_kernels();
+
+}  // namespace hlwq
