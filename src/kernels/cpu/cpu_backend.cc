@@ -1,0 +1,146 @@
+#include "kernels/cpu/cpu_backend.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "base/checked.h"
+#include "base/cpu_features.h"
+#include "kernels/backends.h"
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
+namespace hlwq {
+namespace cpu {
+namespace {
+
+// Workers inherit the floating-point mode of the thread that starts them: D1 wants round to nearest
+// without flushing, whatever the host program set for itself.
+class DefaultFloatMode {
+ public:
+#if defined(__x86_64__)
+  DefaultFloatMode() : saved_(_mm_getcsr()) { _mm_setcsr(0x1f80); }
+  ~DefaultFloatMode() { _mm_setcsr(saved_); }
+
+ private:
+  unsigned saved_;
+#endif
+};
+
+// Lays arrays one after the other: first to measure, then to hand out pointers.
+class Layout {
+ public:
+  explicit Layout(std::byte* base) : base_(base) {}
+  template <typename T>
+  void place(T*& pointer, int64_t count) {
+    if (base_ != nullptr && count > 0) pointer = reinterpret_cast<T*>(base_ + bytes_);
+    bytes_ += static_cast<size_t>(round_up(count * static_cast<int64_t>(sizeof(T)), 64));
+  }
+  [[nodiscard]] size_t bytes() const { return bytes_; }
+
+ private:
+  std::byte* base_;
+  size_t bytes_ = 0;
+};
+
+void lay_out(Scratch& s, Job*& jobs, int64_t job_count, Compute compute, Layout& layout) {
+  const int64_t blocks = blocks_of(s.mlp_width);
+  if (compute == Compute::kExact) {
+    layout.place(s.rotated, s.tokens * blocks_of(s.width) * kBlock);
+    layout.place(s.hidden_rotated, s.pairs * blocks * kBlock);
+  } else {
+    layout.place(s.hidden_xq, s.pairs * blocks * kBlock);
+    layout.place(s.hidden_sx, s.pairs * blocks);
+    layout.place(s.hidden_sum, s.pairs * blocks);
+  }
+  layout.place(s.hidden, s.pairs * s.mlp_width);
+  if (s.experts > 0) {
+    layout.place(s.expert_out, s.pairs * s.width);
+    layout.place(s.pair_token, s.pairs);
+    layout.place(s.choice_pair, s.pairs);
+    layout.place(s.expert_begin, s.experts + 1);
+    layout.place(s.scores, s.tokens * s.experts);
+    layout.place(s.corrected, s.tokens * s.experts);
+    layout.place(s.group_scores, s.tokens * s.experts);
+    layout.place(s.chosen, s.tokens * s.experts);
+  }
+  layout.place(s.convolved, s.tokens * s.conv_channels);
+  layout.place(jobs, job_count);
+}
+
+}  // namespace
+
+CpuBackend::CpuBackend(const CpuKernels& kernels, int threads, Compute compute)
+    : kernels_(kernels), pool_((DefaultFloatMode(), threads)), compute_(compute) {}
+
+std::string CpuBackend::description() const {
+  return fmt::format("cpu, {} kernels, {} threads, {} compute", kernels_.name, threads(),
+                     compute_ == Compute::kInt8 ? "int8" : "exact");
+}
+
+Result<Buffer> CpuBackend::allocate(size_t bytes, std::string_view what) {
+  return allocate_host(bytes, what);
+}
+
+Status CpuBackend::reserve(const ScratchNeeds& needs) {
+  Scratch sizes;
+  sizes.tokens = needs.tokens;
+  sizes.pairs = needs.tokens * std::max<int64_t>(needs.experts_used, 1);
+  sizes.width = needs.width;
+  sizes.mlp_width = needs.mlp_width;
+  sizes.experts = needs.experts;
+  sizes.conv_channels = needs.mamba.conv_channels();
+  const int64_t jobs = std::max(kFewestJobs, needs.experts);
+
+  Scratch scratch = sizes;
+  Job* first = nullptr;
+  Layout measure(nullptr);
+  lay_out(scratch, first, jobs, compute_, measure);
+  HLWQ_TRY_ASSIGN(arena_, allocate_host(measure.bytes(), "scratch of the CPU back end"));
+  Layout layout(arena_.data());
+  lay_out(scratch, first, jobs, compute_, layout);
+  std::uninitialized_default_construct_n(first, jobs);
+  scratch_ = scratch;
+  jobs_ = {first, static_cast<size_t>(jobs)};
+  job_count_ = 0;
+  return {};
+}
+
+}  // namespace cpu
+
+Result<std::unique_ptr<Backend>> make_cpu_backend(const BackendOptions& options) {
+  if (options.threads < 0) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("threads: {} is negative (0 means every usable CPU)", options.threads));
+  }
+  const int threads = options.threads == 0 ? usable_cpus() : options.threads;
+  const cpu::CpuKernels* kernels = nullptr;
+  const bool best = options.isa == "best";
+  bool known = best || options.isa == "avx512" || options.isa == "avx2";
+#if defined(__x86_64__)
+  const CpuFeatures& features = cpu_features();
+  if (kernels == nullptr && (best || options.isa == "avx512") && features.avx512_vbmi) {
+    kernels = &cpu::avx512_kernels();
+  }
+  if (kernels == nullptr && (best || options.isa == "avx2") && features.avx2) {
+    kernels = &cpu::avx2_kernels();
+  }
+#endif
+  if (kernels == nullptr && (best || options.isa == "portable")) {
+    kernels = &cpu::portable_kernels();
+    known = true;
+  }
+  if (!known) {
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("isa: got '{}', want best, avx512, avx2 or portable", options.isa));
+  }
+  if (kernels == nullptr) {
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("isa: this processor cannot run '{}'", options.isa));
+  }
+  return std::make_unique<cpu::CpuBackend>(*kernels, threads, options.compute);
+}
+
+}  // namespace hlwq

@@ -1,0 +1,123 @@
+#pragma once
+// The CPU back end: splits each op into tasks for the pool and calls the kernels of one instruction
+// set (kernels.h). A file per family of ops.
+
+#include <atomic>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/thread_pool.h"
+#include "kernels/cpu/kernels.h"
+#include "ops/backend.h"
+#include "tensor/buffer.h"
+
+namespace hlwq::cpu {
+
+// What the ops write between their steps; all of it lies in one arena made by reserve().
+struct Scratch {
+  int64_t tokens = 0, pairs = 0;     // rows of the per-token and per-choice arrays
+  int64_t width = 0, mlp_width = 0;  // floats of their rows
+  int64_t experts = 0, conv_channels = 0;
+  float* rotated = nullptr;         // exact: [tokens, padded width]
+  float* hidden = nullptr;          // [pairs, mlp_width]
+  float* hidden_rotated = nullptr;  // exact: [pairs, padded mlp_width]
+  int8_t* hidden_xq = nullptr;      // integer: [pairs, padded mlp_width] ...
+  float* hidden_sx = nullptr;       // ... [pairs, blocks]
+  int32_t* hidden_sum = nullptr;
+  float* expert_out = nullptr;      // [pairs, width]
+  int32_t* pair_token = nullptr;    // [pairs] choices sorted by expert: the token
+  int32_t* choice_pair = nullptr;   // [pairs] of ids' order: the place among sorted choices
+  int32_t* expert_begin = nullptr;  // [experts + 1]
+  float* scores = nullptr;          // [tokens, experts] router
+  float* corrected = nullptr;       // [tokens, experts]
+  float* group_scores = nullptr;    // [tokens, experts]
+  uint8_t* chosen = nullptr;        // [tokens, experts]
+  float* convolved = nullptr;       // [tokens, conv_channels]
+};
+
+// A product and how it is cut into tasks.
+struct Job {
+  Product product;
+  void (*run)(const Product& product, int64_t begin, int64_t end) = nullptr;
+  int64_t task_rows = 0;
+  int64_t first_task = 0;
+};
+
+class CpuBackend final : public Backend {
+ public:
+  CpuBackend(const CpuKernels& kernels, int threads, Compute compute);
+
+  [[nodiscard]] std::string_view name() const override { return "cpu"; }
+  [[nodiscard]] std::string description() const override;
+  [[nodiscard]] Compute compute() const override { return compute_; }
+  [[nodiscard]] int threads() const override { return pool_.threads(); }
+
+  [[nodiscard]] Result<Buffer> allocate(size_t bytes, std::string_view what) override;
+  [[nodiscard]] Status reserve(const ScratchNeeds& needs) override;
+
+  void rms_norm(const RmsNormArgs& args) override;
+  void quantize(const QuantizeArgs& args) override;
+  void project(const ProjectArgs& args) override;
+  void embed(const EmbedArgs& args) override;
+  void route(const RouteArgs& args) override;
+  void experts(const ExpertsArgs& args) override;
+  void mlp(const MlpArgs& args) override;
+  void add(const AddArgs& args) override;
+  void mamba(const MambaArgs& args) override;
+  void attention(const AttentionArgs& args) override;
+
+  [[nodiscard]] bool take_non_finite() override { return non_finite_.exchange(false); }
+
+ private:
+  // fn(task) for every task: on the pool when the whole takes longer than waking it does.
+  template <typename Fn>
+  void parallel(int64_t tasks, double cost_ns, Fn&& fn) {
+    if (tasks <= 1 || cost_ns < kInlineNs) {
+      for (int64_t t = 0; t < tasks; ++t) fn(t);
+    } else {
+      pool_.run(tasks, fn);
+    }
+  }
+  // fn(row) for every row, in ranges; `row_ns` is the cost of one.
+  template <typename Fn>
+  void parallel_rows(int64_t rows, double row_ns, Fn&& fn) {
+    const auto most = static_cast<int64_t>(static_cast<double>(rows) * row_ns / kTaskNs) + 1;
+    const int64_t limit = int64_t{4} * pool_.threads();
+    const int64_t tasks = most < rows ? (most < limit ? most : limit) : rows < limit ? rows : limit;
+    parallel(tasks, static_cast<double>(rows) * row_ns, [&](int64_t task) {
+      for (int64_t r = rows * task / tasks; r < rows * (task + 1) / tasks; ++r) fn(r);
+    });
+  }
+
+  // The product of `matrix` with an activation or, in exact mode, its rotated rows.
+  [[nodiscard]] Product make_product(const Matrix& matrix, const Activation& x,
+                                     const float* rotated) const;
+  // Starts a list of products, adds to it, runs the list in one parallel region.
+  void add_job(const Product& product);
+  void run_jobs();
+  // Rotated rows of x for exact products: [x.rows, blocks*128] in `rotated`.
+  void rotate(const F32View& x, float* rotated);
+  void quantize_one(const Activation& a, int64_t row);
+  // relu^2 of the hidden rows, and what the down matrix reads of them. Returns that activation.
+  [[nodiscard]] Activation activate_hidden(int64_t rows, const Matrix& down);
+  void choose_experts(const RouteArgs& args, int64_t token);
+  void sort_choices(const ExpertsArgs& args);
+  void store_keys_values(const AttentionArgs& args);
+
+  static constexpr double kInlineNs = 4000;  // waking or joining the pool costs 1 to 2 us
+  static constexpr double kTaskNs = 2000;    // shortest task worth handing out
+  static constexpr int64_t kFewestJobs = 8;  // room for projections of models without experts
+
+  const CpuKernels& kernels_;
+  ThreadPool pool_;
+  Compute compute_;
+  std::atomic<bool> non_finite_{false};
+  Buffer arena_;
+  Scratch scratch_;
+  std::span<Job> jobs_;
+  size_t job_count_ = 0;
+};
+
+}  // namespace hlwq::cpu

@@ -1,0 +1,226 @@
+// relu^2 MLPs, the router, and a token's chosen experts.
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "base/check.h"
+#include "kernels/cpu/cpu_backend.h"
+
+namespace hlwq::cpu {
+namespace {
+
+constexpr float kLowest = -std::numeric_limits<float>::infinity();
+
+// Marks the `count` largest of `values`; the lower index wins a tie. A NaN counts as -infinity, so
+// that whatever comes in, `count` different indices come out.
+void choose_largest(const float* values, int64_t size, int64_t count, uint8_t* chosen) {
+  std::fill_n(chosen, size, uint8_t{0});
+  for (int64_t n = 0; n < count; ++n) {
+    int64_t best = -1;
+    float largest = kLowest;
+    for (int64_t i = 0; i < size; ++i) {
+      if (chosen[i] != 0) continue;
+      const float value = std::isnan(values[i]) ? kLowest : values[i];
+      if (best < 0 || value > largest) {
+        best = i;
+        largest = value;
+      }
+    }
+    chosen[best] = 1;
+  }
+}
+
+// Sum of the two largest of a group's scores (the one, when the group is one expert).
+float group_score(const float* scores, int64_t size) {
+  float best = kLowest, second = kLowest;
+  for (int64_t i = 0; i < size; ++i) {
+    if (scores[i] > best) {
+      second = best;
+      best = scores[i];
+    } else if (scores[i] > second) {
+      second = scores[i];
+    }
+  }
+  return size == 1 ? best : best + second;
+}
+
+}  // namespace
+
+void CpuBackend::route(const RouteArgs& args) {
+  const int64_t tokens = args.u.rows, experts = args.gate.rows;
+  HLWQ_CHECK(!args.gate.coded() && args.gate.cols == args.u.cols && args.gate.data != nullptr);
+  HLWQ_CHECK(args.groups >= 1 && experts % args.groups == 0);
+  HLWQ_CHECK(args.groups_used >= 1 && args.groups_used <= args.groups);
+  HLWQ_CHECK(args.experts_used >= 1 && args.experts_used <= experts);
+  HLWQ_CHECK(tokens <= scratch_.tokens && experts <= scratch_.experts);
+  if (tokens == 0) return;
+  // The view is only read: products never write their input.
+  const Activation u{{const_cast<float*>(args.u.data), tokens, args.u.cols, args.u.stride}, {}};
+  Product gate = make_product(args.gate, u, nullptr);
+  gate.y = scratch_.scores;
+  gate.y_stride = experts;
+  add_job(gate);
+  run_jobs();
+  const auto values = static_cast<double>(experts);
+  parallel_rows(tokens, values * (5.0 + static_cast<double>(args.experts_used)),
+                [&](int64_t t) { choose_experts(args, t); });
+}
+
+void CpuBackend::choose_experts(const RouteArgs& args, int64_t token) {
+  const int64_t experts = args.gate.rows, group_size = experts / args.groups;
+  float* scores = scratch_.scores + token * experts;
+  float* corrected = scratch_.corrected + token * experts;
+  float* group_scores = scratch_.group_scores + token * experts;
+  uint8_t* chosen = scratch_.chosen + token * experts;
+  for (int64_t e = 0; e < experts; ++e) {
+    scores[e] = 1.0f / (1.0f + std::exp(-scores[e]));
+    corrected[e] = scores[e] + args.correction_bias[e];
+  }
+  if (args.groups > 1) {
+    for (int64_t g = 0; g < args.groups; ++g) {
+      group_scores[g] = group_score(corrected + g * group_size, group_size);
+    }
+    choose_largest(group_scores, args.groups, args.groups_used, chosen);
+    for (int64_t g = 0; g < args.groups; ++g) {
+      if (chosen[g] == 0) std::fill_n(corrected + g * group_size, group_size, kLowest);
+    }
+  }
+  choose_largest(corrected, experts, args.experts_used, chosen);
+  int32_t* ids = args.ids + token * args.experts_used;
+  float* weights = args.weights + token * args.experts_used;
+  int64_t n = 0;
+  float sum = 0;
+  for (int64_t e = 0; e < experts; ++e) {
+    if (chosen[e] == 0) continue;
+    ids[n] = static_cast<int32_t>(e);
+    weights[n] = scores[e];
+    sum += scores[e];
+    ++n;
+  }
+  for (int64_t i = 0; i < n; ++i) {
+    if (args.normalize) weights[i] = weights[i] / (sum + 1e-20f);
+    weights[i] = weights[i] * args.scale;
+  }
+}
+
+Activation CpuBackend::activate_hidden(int64_t rows, const Matrix& down) {
+  const int64_t cols = down.cols, blocks = blocks_of(cols);
+  Activation hidden{dense(scratch_.hidden, rows, cols), {}};
+  const bool rotated = down.coded() && compute_ == Compute::kExact;
+  if (down.coded() && !rotated) {
+    hidden.q = {scratch_.hidden_xq, scratch_.hidden_sx, scratch_.hidden_sum, rows, blocks};
+  }
+  parallel_rows(rows, static_cast<double>(cols) * 0.4, [&](int64_t t) {
+    float* row = hidden.x.row(t);
+    kernels_.relu_squared(row, cols);
+    if (hidden.q.xq != nullptr) quantize_one(hidden, t);
+    if (rotated &&
+        !kernels_.rotate_row(row, cols, blocks, scratch_.hidden_rotated + t * blocks * kBlock)) {
+      non_finite_.store(true, std::memory_order_relaxed);
+    }
+  });
+  return hidden;
+}
+
+void CpuBackend::mlp(const MlpArgs& args) {
+  const auto& [up, down] = args.mlp;
+  const int64_t tokens = args.x.x.rows;
+  HLWQ_CHECK(tokens <= scratch_.tokens && up.rows <= scratch_.mlp_width && up.rows == down.cols);
+  const Projection first{
+      .weight = up, .bias = args.up_bias, .y = dense(scratch_.hidden, tokens, up.rows)};
+  project({args.x, {&first, 1}});
+  const Activation hidden = activate_hidden(tokens, down);
+  HLWQ_CHECK(args.y.rows == tokens && args.y.cols == down.rows);
+  if (tokens == 0) return;
+  Product product = make_product(down, hidden, scratch_.hidden_rotated);
+  product.y = args.y.data;
+  product.y_stride = args.y.stride;
+  product.bias = args.down_bias;
+  product.accumulate = args.accumulate;
+  add_job(product);
+  run_jobs();
+}
+
+// Sorts the choices by expert, tokens ascending within one: expert e has the pairs
+// [expert_begin[e], expert_begin[e + 1]).
+void CpuBackend::sort_choices(const ExpertsArgs& args) {
+  const int64_t choices = args.x.x.rows * args.experts_used;
+  const auto experts = static_cast<int64_t>(args.experts.size());
+  int32_t* begin = scratch_.expert_begin;
+  std::fill_n(begin, experts + 1, 0);
+  for (int64_t i = 0; i < choices; ++i) {
+    HLWQ_CHECK(args.ids[i] >= 0 && args.ids[i] < experts);
+    ++begin[args.ids[i] + 1];
+  }
+  for (int64_t e = 0; e < experts; ++e) begin[e + 1] += begin[e];
+  // begin[e] walks to the end of expert e while placing, then is set back by one expert.
+  for (int64_t i = 0; i < choices; ++i) {
+    const int32_t pair = begin[args.ids[i]]++;
+    scratch_.pair_token[pair] = static_cast<int32_t>(i / args.experts_used);
+    scratch_.choice_pair[i] = pair;
+  }
+  for (int64_t e = experts; e > 0; --e) begin[e] = begin[e - 1];
+  begin[0] = 0;
+}
+
+void CpuBackend::experts(const ExpertsArgs& args) {
+  const int64_t tokens = args.x.x.rows, width = args.y.cols, used = args.experts_used;
+  const auto count = static_cast<int64_t>(args.experts.size());
+  if (tokens == 0) return;
+  HLWQ_CHECK(args.y.rows == tokens && width <= scratch_.width);
+  HLWQ_CHECK(tokens * used <= scratch_.pairs && count <= scratch_.experts);
+  sort_choices(args);
+  const int32_t* begin = scratch_.expert_begin;
+
+  const Mlp& any = args.experts[static_cast<size_t>(args.ids[0])];
+  const int64_t hidden_width = any.up.rows;
+  HLWQ_CHECK(hidden_width <= scratch_.mlp_width);
+  if (any.up.coded() && compute_ == Compute::kExact) {
+    HLWQ_CHECK(tokens <= scratch_.tokens && args.x.x.cols <= scratch_.width);
+    rotate(args.x.x, scratch_.rotated);
+  }
+  for (int64_t e = 0; e < count; ++e) {
+    if (begin[e] == begin[e + 1]) continue;
+    const Mlp& expert = args.experts[static_cast<size_t>(e)];
+    HLWQ_CHECK(expert.up.rows == hidden_width && expert.down.cols == hidden_width &&
+               expert.down.rows == width && expert.up.coded() == any.up.coded() &&
+               expert.down.coded() == any.down.coded());
+    Product up = make_product(expert.up, args.x, scratch_.rotated);
+    up.input_rows = scratch_.pair_token + begin[e];
+    up.tokens = begin[e + 1] - begin[e];
+    up.y = scratch_.hidden + begin[e] * hidden_width;
+    up.y_stride = hidden_width;
+    add_job(up);
+  }
+  run_jobs();
+
+  const Activation hidden = activate_hidden(tokens * used, any.down);
+  for (int64_t e = 0; e < count; ++e) {
+    if (begin[e] == begin[e + 1]) continue;
+    Product down =
+        make_product(args.experts[static_cast<size_t>(e)].down, hidden, scratch_.hidden_rotated);
+    const int64_t blocks = blocks_of(hidden_width);
+    down.tokens = begin[e + 1] - begin[e];
+    if (down.x != nullptr) down.x += begin[e] * down.x_stride;
+    if (down.xq != nullptr) {
+      down.xq += begin[e] * blocks * kBlock;
+      down.sx += begin[e] * blocks;
+      down.sum += begin[e] * blocks;
+    }
+    down.y = scratch_.expert_out + begin[e] * width;
+    down.y_stride = width;
+    add_job(down);
+  }
+  run_jobs();
+
+  parallel_rows(tokens, static_cast<double>(width * used) * 0.1, [&](int64_t t) {
+    for (int64_t i = 0; i < used; ++i) {
+      const int64_t choice = t * used + i;
+      kernels_.add_scaled(scratch_.expert_out + scratch_.choice_pair[choice] * width,
+                          args.weights[choice], width, i == 0, args.y.row(t));
+    }
+  });
+}
+
+}  // namespace hlwq::cpu

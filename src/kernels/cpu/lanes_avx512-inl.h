@@ -1,0 +1,80 @@
+// Sixteen FP32 lanes in one 512-bit register. Meaning: lanes_portable-inl.h.
+
+struct Lanes {
+  __m512 v;
+};
+
+HLWQ_INLINE __mmask16 first_lanes(int64_t n) { return static_cast<__mmask16>((1u << n) - 1u); }
+HLWQ_INLINE Lanes load(const float* p) { return {_mm512_loadu_ps(p)}; }
+HLWQ_INLINE void store(float* p, Lanes a) { _mm512_storeu_ps(p, a.v); }
+HLWQ_INLINE Lanes load_first(const float* p, int64_t n) {
+  return {_mm512_maskz_loadu_ps(first_lanes(n), p)};
+}
+HLWQ_INLINE void store_first(float* p, Lanes a, int64_t n) {
+  _mm512_mask_storeu_ps(p, first_lanes(n), a.v);
+}
+HLWQ_INLINE Lanes set1(float x) { return {_mm512_set1_ps(x)}; }
+HLWQ_INLINE Lanes operator+(Lanes a, Lanes b) { return {_mm512_add_ps(a.v, b.v)}; }
+HLWQ_INLINE Lanes operator-(Lanes a, Lanes b) { return {_mm512_sub_ps(a.v, b.v)}; }
+HLWQ_INLINE Lanes operator*(Lanes a, Lanes b) { return {_mm512_mul_ps(a.v, b.v)}; }
+HLWQ_INLINE Lanes operator/(Lanes a, Lanes b) { return {_mm512_div_ps(a.v, b.v)}; }
+HLWQ_INLINE Lanes fma(Lanes a, Lanes b, Lanes c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+// max and min return their second operand when one is NaN.
+HLWQ_INLINE Lanes at_least(Lanes x, Lanes floor) { return {_mm512_max_ps(floor.v, x.v)}; }
+HLWQ_INLINE Lanes at_most(Lanes x, Lanes ceiling) { return {_mm512_min_ps(ceiling.v, x.v)}; }
+HLWQ_INLINE Lanes absolute(Lanes a) { return {_mm512_abs_ps(a.v)}; }
+HLWQ_INLINE Lanes round_even(Lanes a) {
+  return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+}
+HLWQ_INLINE Lanes power_of_two(Lanes n) {
+  const __m512i exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127));
+  return {_mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23))};
+}
+HLWQ_INLINE float sum_lanes(Lanes a) {
+  const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+HLWQ_INLINE float largest_lane(Lanes a) { return _mm512_reduce_max_ps(a.v); }
+template <int Stride>
+HLWQ_INLINE Lanes butterfly_lanes(Lanes x) {
+  __m512 other;
+  __mmask16 upper;
+  if constexpr (Stride == 1) {
+    other = _mm512_permute_ps(x.v, 0xb1);
+    upper = 0xaaaa;
+  } else if constexpr (Stride == 2) {
+    other = _mm512_permute_ps(x.v, 0x4e);
+    upper = 0xcccc;
+  } else if constexpr (Stride == 4) {
+    other = _mm512_shuffle_f32x4(x.v, x.v, 0xb1);
+    upper = 0xf0f0;
+  } else {
+    other = _mm512_shuffle_f32x4(x.v, x.v, 0x4e);
+    upper = 0xff00;
+  }
+  return {_mm512_mask_sub_ps(_mm512_add_ps(x.v, other), upper, other, x.v)};
+}
+HLWQ_INLINE Lanes load_i16(const int16_t* p) {
+  return {_mm512_cvtepi32_ps(
+      _mm512_cvtepi16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))))};
+}
+HLWQ_INLINE Lanes load_bf16(const uint16_t* p) {
+  const __m512i wide =
+      _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  return {_mm512_castsi512_ps(_mm512_slli_epi32(wide, 16))};
+}
+HLWQ_INLINE float half_to_float(uint16_t half) { return _cvtsh_ss(half); }
+HLWQ_INLINE Lanes load_f16(const uint16_t* p) {
+  return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+}
+HLWQ_INLINE void store_f16(uint16_t* p, Lanes a) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                      _mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT));
+}
+HLWQ_INLINE int32_t store_i8(int8_t* p, Lanes a) {
+  const __m512i q = _mm512_cvtps_epi32(a.v);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(q));
+  return _mm512_reduce_add_epi32(q);
+}

@@ -1,0 +1,95 @@
+// y = W x with plain weights (F32, F16, BF16) for one or more tokens.
+// Math    y[t][r] = sum over 16 lanes of fma in ascending columns, reduced in the tree of sum_lanes
+// Shapes  any rows, cols, tokens; rows of W and x contiguous
+// Bytes   rows*cols*(2 or 4) once per four tokens
+// Floor   one token: memory; many: one fma of 16 lanes per 16 products
+// Method  a register tile of 4 rows x 4 tokens, so that each load serves four fma
+
+HLWQ_INLINE void finish_output(const Product& p, int64_t t, int64_t r, float value) {
+  float* y = p.y + t * p.y_stride + r;
+  if (p.bias != nullptr) value = value + p.bias[r];
+  *y = p.accumulate ? *y + value : value;
+}
+
+template <WeightKind Kind>
+HLWQ_INLINE Lanes load_weights(const uint8_t* row, int64_t i) {
+  if constexpr (Kind == WeightKind::kF32) {
+    return load(reinterpret_cast<const float*>(row) + i);
+  } else if constexpr (Kind == WeightKind::kF16) {
+    return load_f16(reinterpret_cast<const uint16_t*>(row) + i);
+  } else {
+    return load_bf16(reinterpret_cast<const uint16_t*>(row) + i);
+  }
+}
+
+// The last n < 16 weights of a row, zeros after them.
+template <WeightKind Kind>
+HLWQ_INLINE Lanes load_weights_first(const uint8_t* row, int64_t i, int64_t n) {
+  if constexpr (Kind == WeightKind::kF32) {
+    return load_first(reinterpret_cast<const float*>(row) + i, n);
+  } else {
+    uint16_t tail[16] = {};
+    const auto* from = reinterpret_cast<const uint16_t*>(row) + i;
+    for (int64_t j = 0; j < n; ++j) tail[j] = from[j];
+    return load_weights<Kind>(reinterpret_cast<const uint8_t*>(tail), 0);
+  }
+}
+
+template <WeightKind Kind, int Rows, int Tokens>
+HLWQ_INLINE void plain_tile(const Product& p, int64_t row, int64_t token) {
+  constexpr int64_t kBytes = Kind == WeightKind::kF32 ? 4 : 2;
+  const int64_t cols = p.weights.cols;
+  const uint8_t* w[Rows];
+  const float* x[Tokens];
+  for (int r = 0; r < Rows; ++r) w[r] = p.weights.data + (row + r) * cols * kBytes;
+  for (int t = 0; t < Tokens; ++t) x[t] = p.x + p.input_row(token + t) * p.x_stride;
+  Lanes sums[Rows][Tokens];
+  for (int r = 0; r < Rows; ++r) {
+    for (int t = 0; t < Tokens; ++t) sums[r][t] = set1(0.0f);
+  }
+  int64_t i = 0;
+  for (; i + 16 <= cols; i += 16) {
+    Lanes in[Tokens];
+    for (int t = 0; t < Tokens; ++t) in[t] = load(x[t] + i);
+    for (int r = 0; r < Rows; ++r) {
+      const Lanes weights = load_weights<Kind>(w[r], i);
+      for (int t = 0; t < Tokens; ++t) sums[r][t] = fma(weights, in[t], sums[r][t]);
+    }
+  }
+  if (i < cols) {
+    for (int r = 0; r < Rows; ++r) {
+      const Lanes weights = load_weights_first<Kind>(w[r], i, cols - i);
+      for (int t = 0; t < Tokens; ++t) {
+        sums[r][t] = fma(weights, load_first(x[t] + i, cols - i), sums[r][t]);
+      }
+    }
+  }
+  for (int r = 0; r < Rows; ++r) {
+    for (int t = 0; t < Tokens; ++t) finish_output(p, token + t, row + r, sum_lanes(sums[r][t]));
+  }
+}
+
+template <WeightKind Kind, int Rows>
+HLWQ_INLINE void plain_rows(const Product& p, int64_t row) {
+  int64_t t = 0;
+  for (; t + 4 <= p.tokens; t += 4) plain_tile<Kind, Rows, 4>(p, row, t);
+  for (; t < p.tokens; ++t) plain_tile<Kind, Rows, 1>(p, row, t);
+}
+
+template <WeightKind Kind>
+void plain_product_of(const Product& p, int64_t begin, int64_t end) {
+  int64_t row = begin;
+  for (; row + 4 <= end; row += 4) plain_rows<Kind, 4>(p, row);
+  for (; row < end; ++row) plain_rows<Kind, 1>(p, row);
+}
+
+void plain_product(const Product& p, int64_t begin, int64_t end) {
+  switch (p.weights.kind) {
+    case WeightKind::kF16:
+      return plain_product_of<WeightKind::kF16>(p, begin, end);
+    case WeightKind::kBF16:
+      return plain_product_of<WeightKind::kBF16>(p, begin, end);
+    default:
+      return plain_product_of<WeightKind::kF32>(p, begin, end);
+  }
+}

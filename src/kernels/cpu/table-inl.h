@@ -1,0 +1,20 @@
+// The table of one instruction set; included last in its namespace.
+constexpr CpuKernels make_table(const char* name) {
+  return {
+      .name = name,
+      .norm_row = norm_row,
+      .quantize_row = quantize_row,
+      .rotate_row = rotate_row,
+      .relu_squared = relu_squared,
+      .add_scaled = add_scaled,
+      .add = add,
+      .plain_product = plain_product,
+      .integer_product = integer_product,
+      .exact_product = exact_product,
+      .embed_row = embed_row,
+      .convolve = convolve,
+      .scan = scan,
+      .attend = attend,
+      .store_half = store_half,
+  };
+}

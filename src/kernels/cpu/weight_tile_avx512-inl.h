@@ -1,0 +1,108 @@
+// Sixteen rows of a block as bytes v + 128 for vpdpbusd, one row a 32-bit lane: register g holds
+// four neighbouring weights of each row, and a token's four activations are one broadcast, so no
+// sum over lanes is left at the end.
+
+// Activations of register g of WeightTile, bytes from the start of the block. Rows are interleaved
+// within 128-bit lanes: registers 0..15 hold the first, 16..31 the second 16 weights of a quarter
+// (kTiled5), or the first and second half of the block (kPlanes).
+template <bool EvenOdd>
+constexpr int group_offset(int g) {
+  return EvenOdd ? 32 * (g % 16 / 4) + 16 * (g / 16) + 4 * (g % 4) : 4 * g;
+}
+
+// Sixteen registers of sixteen 32-bit words, transposed.
+HLWQ_INLINE void transpose_words(const __m512i (&rows)[16], __m512i* columns) {
+  __m512i a[16], b[16];
+  for (int i = 0; i < 16; i += 2) {
+    a[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
+    a[i + 1] = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
+  }
+  for (int i = 0; i < 16; i += 4) {  // b[i + c]: word c of each 128-bit lane, rows i..i+3
+    b[i] = _mm512_unpacklo_epi64(a[i], a[i + 2]);
+    b[i + 1] = _mm512_unpackhi_epi64(a[i], a[i + 2]);
+    b[i + 2] = _mm512_unpacklo_epi64(a[i + 1], a[i + 3]);
+    b[i + 3] = _mm512_unpackhi_epi64(a[i + 1], a[i + 3]);
+  }
+  for (int c = 0; c < 4; ++c) {
+    const __m512i low01 = _mm512_shuffle_i32x4(b[c], b[c + 4], 0x44);
+    const __m512i high01 = _mm512_shuffle_i32x4(b[c], b[c + 4], 0xee);
+    const __m512i low23 = _mm512_shuffle_i32x4(b[c + 8], b[c + 12], 0x44);
+    const __m512i high23 = _mm512_shuffle_i32x4(b[c + 8], b[c + 12], 0xee);
+    columns[c] = _mm512_shuffle_i32x4(low01, low23, 0x88);
+    columns[c + 4] = _mm512_shuffle_i32x4(low01, low23, 0xdd);
+    columns[c + 8] = _mm512_shuffle_i32x4(high01, high23, 0x88);
+    columns[c + 12] = _mm512_shuffle_i32x4(high01, high23, 0xdd);
+  }
+}
+
+template <class Bytes>
+class ByteTile {
+ public:
+  explicit ByteTile(const Weights& weights) : w_(weights), bytes_(weights) {}
+
+  // Rows [row, row + rows) of block b; the rest of the sixteen repeat the last one.
+  void expand(int64_t row, int64_t rows, int64_t b) {
+    alignas(32) uint16_t norms[16];
+    __m512i low[2][16], high[2][16];
+    for (int r = 0; r < 16; ++r) {
+      const int64_t at = bytes_.record(r < rows ? row + r : row + rows - 1, b);
+      norms[r] = w_.norms[at];
+      in_order(bytes_.low(at), low[0][r], low[1][r]);
+      if constexpr (Bytes::kWide) in_order(bytes_.high(at), high[0][r], high[1][r]);
+    }
+    for (int half = 0; half < 2; ++half) {
+      transpose_words(low[half], low_ + 16 * half);
+      if constexpr (Bytes::kWide) transpose_words(high[half], high_ + 16 * half);
+    }
+    norms_ = load_f16(norms);
+  }
+  HLWQ_INLINE Lanes norms() const { return norms_; }
+
+  // float(2 sum v*xq + sum xq) of sixteen rows for each token.
+  template <int Tokens>
+  HLWQ_INLINE void centered_dots(const int8_t* const (&x)[Tokens], const int32_t (&sums)[Tokens],
+                                 Lanes (&t)[Tokens]) const {
+    __m512i dots[Tokens];
+    for (int i = 0; i < Tokens; ++i) dots[i] = _mm512_setzero_si512();
+    if constexpr (Bytes::kWide) {
+      accumulate<Tokens>(high_, x, dots);
+      for (int i = 0; i < Tokens; ++i) dots[i] = _mm512_slli_epi32(dots[i], 8);
+    }
+    accumulate<Tokens>(low_, x, dots);
+    for (int i = 0; i < Tokens; ++i) {
+      const __m512i centered =
+          _mm512_sub_epi32(_mm512_add_epi32(dots[i], dots[i]),
+                           _mm512_set1_epi32(kSumFactor<Bytes::kWide> * sums[i]));
+      t[i] = {_mm512_cvtepi32_ps(centered)};
+    }
+  }
+
+ private:
+  static HLWQ_INLINE void in_order(BytePair u, __m512i& first, __m512i& second) {
+    if constexpr (Bytes::kEvenOdd) {
+      first = _mm512_unpacklo_epi8(u.a, u.b);
+      second = _mm512_unpackhi_epi8(u.a, u.b);
+    } else {
+      first = u.a;
+      second = u.b;
+    }
+  }
+  template <int Tokens>
+  static HLWQ_INLINE void accumulate(const __m512i* weights, const int8_t* const (&x)[Tokens],
+                                     __m512i (&dots)[Tokens]) {
+#pragma GCC unroll 32
+    for (int g = 0; g < 32; ++g) {
+      const __m512i w = weights[g];
+      for (int i = 0; i < Tokens; ++i) {
+        int32_t four;
+        __builtin_memcpy(&four, x[i] + group_offset<Bytes::kEvenOdd>(g), 4);
+        dots[i] = _mm512_dpbusd_epi32(dots[i], w, _mm512_set1_epi32(four));
+      }
+    }
+  }
+
+  const Weights& w_;
+  Bytes bytes_;
+  alignas(64) __m512i low_[32], high_[Bytes::kWide ? 32 : 1];
+  Lanes norms_;
+};
