@@ -46,6 +46,7 @@ void build_nearest_table(std::span<const float> levels, NearestTable* table) {
   table->level_count = static_cast<int32_t>(levels.size());
   std::fill_n(table->level, kMaxLevels, 0.0f);
   std::copy(levels.begin(), levels.end(), table->level);
+  table->top = std::max(std::abs(levels.front()), std::abs(levels.back()));
   std::fill_n(table->boundary, kMaxLevels, std::numeric_limits<float>::infinity());
   double least_gap = std::numeric_limits<double>::infinity();
   for (size_t k = 0; k + 1 < levels.size(); ++k) {

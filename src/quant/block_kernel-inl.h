@@ -3,8 +3,9 @@
 // compiled with one file's instruction set must not be linked into another's.
 //
 // `Vector` is 16 FP32 lanes with load, set1, +, -, *, fma, step<stride>() (the butterfly inside the
-// vector) and sum() (lanes l and l+8 added, then l and l+4, l+2, l+1). `Nearest` finds codes and
-// levels for one vector. A block is 8 vectors, weight 16r + l in lane l of vector r.
+// vector), sum() (lanes l and l+8 added, then l and l+4, l+2, l+1), magnitude_or(other) (per lane
+// the larger of |this| and other) and largest(). `Nearest` finds codes and levels for one vector. A
+// block is 8 vectors, weight 16r + l in lane l of vector r.
 
 #include <cstdint>
 
@@ -73,10 +74,10 @@ void encode_blocks(const NearestTable& table, const TrialScales& trials, const f
     for (Vector& v : z) v = v * inverse_norm;
 
     uint8_t* const block_codes = codes + b * kBlock;
-    const bool single = trials.trials == 1 && trials.refinements == 0;
-    Fit best = fit_codes(nearest, z, trials.inverse_scales[0], single ? block_codes : nullptr);
+    const bool single = trials.trials == 0 && trials.refinements == 0;
+    Fit best = fit_codes(nearest, z, 1.0f, single ? block_codes : nullptr);
     if (!single) {
-      float best_scale = trials.inverse_scales[0];
+      float best_scale = 1.0f;
       float most = explained(best);
       const auto consider = [&](float inverse_scale) {
         const Fit f = fit_codes(nearest, z, inverse_scale, nullptr);
@@ -87,9 +88,14 @@ void encode_blocks(const NearestTable& table, const TrialScales& trials, const f
           best_scale = inverse_scale;
         }
       };
-      for (int t = 1; t < trials.trials; ++t) consider(trials.inverse_scales[t]);
-      for (int i = 0; i < trials.refinements; ++i)
-        if (best.zc > 0.0f) consider(best.cc / best.zc);
+      Vector magnitudes = Vector::set1(0.0f);
+      for (const Vector& v : z) magnitudes = v.magnitude_or(magnitudes);
+      if (const float peak = magnitudes.largest(); peak > 0.0f) {
+        const float to_top = table.top / peak;
+        for (int t = 0; t < trials.trials; ++t) consider(trials.inverse_factors[t] * to_top);
+        for (int i = 0; i < trials.refinements; ++i)
+          if (best.zc > 0.0f) consider(best.cc / best.zc);
+      }
       fit_codes(nearest, z, best_scale, block_codes);
     }
     sums[b] = {ww, norm, best.zc, best.cc};

@@ -26,15 +26,17 @@ struct NearestTable {
   alignas(64) int32_t base[kMaxCells];
   float cell_scale;
   float cell_offset;
+  float top;  // the largest |level|
   int32_t level_count;
   int32_t cells;  // 0: boundaries too close together for kMaxCells; search boundary[] instead
 };
 
-// What to try in each block. Trial t quantizes z * inverse_scales[t]; the first trial wins unless a
-// later one leaves less error under its own least-squares norm. Then `refinements` more trials at
-// the least-squares scale of the best so far.
+// What to try in each block. First the codes of z itself. Then trial t quantizes
+// z * inverse_factors[t] * (top / max|z|), which puts the block's peak at inverse_factors[t] times
+// the outermost level; it wins when it leaves less error under its own least-squares norm. Then
+// `refinements` more at the least-squares scale of the best so far.
 struct TrialScales {
-  const float* inverse_scales;  // [trials], the first is 1
+  const float* inverse_factors;  // [trials]
   int trials;
   int refinements;
 };

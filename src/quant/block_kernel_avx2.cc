@@ -36,6 +36,17 @@ struct Vector16 {
     const __m128 s2 = _mm_add_ps(s4, _mm_movehl_ps(s4, s4));
     return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));
   }
+  [[nodiscard]] Vector16 magnitude_or(Vector16 other) const {
+    const __m256 sign = _mm256_set1_ps(-0.0f);
+    return {_mm256_max_ps(_mm256_andnot_ps(sign, low), other.low),
+            _mm256_max_ps(_mm256_andnot_ps(sign, high), other.high)};
+  }
+  [[nodiscard]] float largest() const {
+    const __m256 m8 = _mm256_max_ps(low, high);
+    const __m128 m4 = _mm_max_ps(_mm256_castps256_ps128(m8), _mm256_extractf128_ps(m8, 1));
+    const __m128 m2 = _mm_max_ps(m4, _mm_movehl_ps(m4, m4));
+    return _mm_cvtss_f32(_mm_max_ss(m2, _mm_movehdup_ps(m2)));
+  }
 
  private:
   template <int kStride>

@@ -43,6 +43,10 @@ struct Vector16 {
     const __m128 s2 = _mm_add_ps(s4, _mm_movehl_ps(s4, s4));
     return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));
   }
+  [[nodiscard]] Vector16 magnitude_or(Vector16 other) const {
+    return {_mm512_max_ps(_mm512_abs_ps(lanes), other.lanes)};
+  }
+  [[nodiscard]] float largest() const { return _mm512_reduce_max_ps(lanes); }
 };
 
 inline Vector16 operator+(Vector16 a, Vector16 b) { return {_mm512_add_ps(a.lanes, b.lanes)}; }

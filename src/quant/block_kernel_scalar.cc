@@ -38,6 +38,19 @@ struct Vector16 {
       for (int l = 0; l < half; ++l) v.lane[l] = v.lane[l] + v.lane[l + half];
     return v.lane[0];
   }
+  [[nodiscard]] Vector16 magnitude_or(const Vector16& other) const {
+    Vector16 v = other;
+    for (int l = 0; l < 16; ++l) {
+      const float magnitude = __builtin_fabsf(lane[l]);
+      if (magnitude > v.lane[l]) v.lane[l] = magnitude;
+    }
+    return v;
+  }
+  [[nodiscard]] float largest() const {
+    float most = lane[0];
+    for (const float x : lane) most = x > most ? x : most;
+    return most;
+  }
 };
 
 inline Vector16 operator+(const Vector16& a, const Vector16& b) {

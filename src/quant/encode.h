@@ -12,7 +12,7 @@ namespace hlwq {
 enum class NormRule {
   kPlain,         // the block's length, as published
   kLeastSquares,  // n * <z, c> / <c, c>: the least error for the codes chosen at scale 1
-  kSearch,  // codes and norm of least error over a fixed set of trial scales, then least squares
+  kSearch,  // codes and norm of least error over 15 trial scales of the block, each least squares
 };
 
 // Sums over the original and decoded weights; add them up, then ask for figures.
