@@ -64,7 +64,7 @@ Status refuse_foreign_folder(const std::string& path) {
   fs::directory_iterator entries(path, error);
   if (error) return {};  // not a folder, or not readable: opening it says so
   std::vector<std::string> pickles, widths;
-  for (const fs::directory_iterator end; entries != end; entries.increment(error)) {
+  for (; !error && entries != fs::directory_iterator(); entries.increment(error)) {
     const std::string name = entries->path().filename().string();
     const std::string_view text = name;
     if (text.ends_with(".safetensors") || text == "model.safetensors.index.json") return {};
@@ -72,7 +72,6 @@ Status refuse_foreign_folder(const std::string& path) {
       pickles.push_back(name);
     if (text.size() == 3 && text.starts_with("PQ") && text[2] >= '2' && text[2] <= '8')
       widths.push_back(name);
-    if (error) return {};
   }
   if (!widths.empty())
     return fail(ErrorCode::kMissing, fmt::format("{}: holds one checkpoint a width; open {}/{}",

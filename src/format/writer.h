@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -42,7 +43,8 @@ struct WriterOptions {
 // polar_config.json last. A crash leaves complete shards and one temporary file.
 class HlwqWriter {
  public:
-  // Errors: kUnsupported (a profile that cannot hold a width or table), kIo, kInvalidArgument.
+  // Plans only; nothing is written before begin_shard. Errors: kUnsupported (a profile that cannot
+  // hold a width or table), kInvalidArgument.
   static Result<HlwqWriter> create(const std::string& folder, std::vector<OutputTensor> tensors,
                                    const WriterOptions& options);
   HlwqWriter(HlwqWriter&&) noexcept;
@@ -57,8 +59,8 @@ class HlwqWriter {
   [[nodiscard]] bool shard_done(size_t shard) const;
   [[nodiscard]] Status begin_shard(size_t shard);
   // Codes [rows, blocks*128] one a byte and FP16 norms [rows, blocks] of a coded tensor of the open
-  // shard. write_rows and write_plain may be called by several threads for parts that do not overlap;
-  // everything else is one thread's.
+  // shard. write_rows and write_plain may be called by several threads for parts that do not
+  // overlap; everything else is one thread's.
   [[nodiscard]] Status write_rows(size_t tensor, int64_t first_row, std::span<const uint8_t> codes,
                                   std::span<const uint16_t> norms);
   // Raw bytes of a plain tensor in its declared dtype.
