@@ -31,7 +31,7 @@ namespace avx512 {
 // clang-format on
 
 // From this many tokens on, transposing the weights pays (Zen 5, 14848 x 2688).
-inline constexpr int64_t kGemmFrom = 4;
+inline constexpr int64_t kGemmFrom = 8;
 
 template <class Bytes>
 void integer_product_of(const Product& p, int64_t begin, int64_t end) {

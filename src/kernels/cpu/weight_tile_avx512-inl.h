@@ -2,9 +2,10 @@
 // four neighbouring weights of each row, and a token's four activations are one broadcast, so no
 // sum over lanes is left at the end.
 
-// Activations of register g of WeightTile, bytes from the start of the block. Rows are interleaved
-// within 128-bit lanes: registers 0..15 hold the first, 16..31 the second 16 weights of a quarter
-// (kTiled5), or the first and second half of the block (kPlanes).
+// Activations of register g of ByteTile, bytes from the start of the block; four registers on from
+// a multiple of four take neighbouring words. Rows are interleaved within 128-bit lanes: registers
+// 0..15 hold the first, 16..31 the second 16 weights of a quarter (kTiled5), or the first and
+// second half of the block (kPlanes).
 template <bool EvenOdd>
 constexpr int group_offset(int g) {
   return EvenOdd ? 32 * (g % 16 / 4) + 16 * (g / 16) + 4 * (g % 4) : 4 * g;
@@ -90,13 +91,17 @@ class ByteTile {
   template <int Tokens>
   static HLWQ_INLINE void accumulate(const __m512i* weights, const int8_t* const (&x)[Tokens],
                                      __m512i (&dots)[Tokens]) {
-#pragma GCC unroll 32
-    for (int g = 0; g < 32; ++g) {
-      const __m512i w = weights[g];
-      for (int i = 0; i < Tokens; ++i) {
-        int32_t four;
-        __builtin_memcpy(&four, x[i] + group_offset<Bytes::kEvenOdd>(g), 4);
-        dots[i] = _mm512_dpbusd_epi32(dots[i], w, _mm512_set1_epi32(four));
+    // Kept as a loop: unrolled, the compiler holds weights in registers and spills the sums.
+    for (int first = 0; first < 32; first += 4) {
+      const int offset = group_offset<Bytes::kEvenOdd>(first);
+#pragma GCC unroll 4
+      for (int g = 0; g < 4; ++g) {
+        const __m512i w = weights[first + g];
+        for (int i = 0; i < Tokens; ++i) {
+          int32_t four;
+          __builtin_memcpy(&four, x[i] + offset + 4 * g, 4);
+          dots[i] = _mm512_dpbusd_epi32(dots[i], w, _mm512_set1_epi32(four));
+        }
       }
     }
   }
