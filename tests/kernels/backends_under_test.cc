@@ -1,13 +1,10 @@
 #include "tests/kernels/backends_under_test.h"
 
-#ifdef HLWQ_CPU_KERNELS
 #include "kernels/backends.h"
-#endif
 
 namespace hlwq::test {
 namespace {
 
-#ifdef HLWQ_CPU_KERNELS
 void add_cpu(std::vector<BackendUnderTest>& list, std::string_view isa, int threads,
              Compute compute) {
   const BackendOptions options{.threads = threads, .compute = compute, .isa = isa};
@@ -16,7 +13,6 @@ void add_cpu(std::vector<BackendUnderTest>& list, std::string_view isa, int thre
                       (compute == Compute::kInt8 ? "" : "_exact"),
                   compute, [options] { return std::move(*make_cpu_backend(options)); }});
 }
-#endif
 
 std::vector<BackendUnderTest> list_backends() {
   std::vector<BackendUnderTest> list;
@@ -24,13 +20,11 @@ std::vector<BackendUnderTest> list_backends() {
       {"reference", Compute::kInt8, [] { return make_reference_backend(Compute::kInt8); }});
   list.push_back(
       {"reference_exact", Compute::kExact, [] { return make_reference_backend(Compute::kExact); }});
-#ifdef HLWQ_CPU_KERNELS
   for (const std::string_view isa : {"portable", "avx2", "avx512"}) {
     add_cpu(list, isa, 1, Compute::kInt8);
     add_cpu(list, isa, 2, Compute::kInt8);
     add_cpu(list, isa, 2, Compute::kExact);
   }
-#endif
   return list;
 }
 
@@ -38,6 +32,14 @@ std::vector<BackendUnderTest> list_backends() {
 
 const std::vector<BackendUnderTest>& backends_under_test() {
   static const std::vector<BackendUnderTest> list = list_backends();
+  return list;
+}
+
+std::vector<BackendUnderTest> integer_backends() {
+  std::vector<BackendUnderTest> list;
+  for (const BackendUnderTest& backend : backends_under_test()) {
+    if (backend.compute == Compute::kInt8) list.push_back(backend);
+  }
   return list;
 }
 

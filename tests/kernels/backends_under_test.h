@@ -23,6 +23,8 @@ inline void PrintTo(const BackendUnderTest& backend, std::ostream* out) { *out <
 
 // Those this machine can run. The reference comes first.
 [[nodiscard]] const std::vector<BackendUnderTest>& backends_under_test();
+// Those of them that compute with integers.
+[[nodiscard]] std::vector<BackendUnderTest> integer_backends();
 
 class BackendTest : public testing::TestWithParam<BackendUnderTest> {
  protected:
@@ -39,10 +41,12 @@ class BackendTest : public testing::TestWithParam<BackendUnderTest> {
 
 }  // namespace hlwq::test
 
-// Runs a suite derived from BackendTest on every back end.
-#define HLWQ_ON_EVERY_BACKEND(suite)                                                   \
+#define HLWQ_ON_BACKENDS(suite, backends)                                              \
   INSTANTIATE_TEST_SUITE_P(                                                            \
-      On, suite, testing::ValuesIn(::hlwq::test::backends_under_test()),               \
+      On, suite, testing::ValuesIn(backends),                                          \
       [](const testing::TestParamInfo<::hlwq::test::BackendUnderTest>& backend_info) { \
         return backend_info.param.name;                                                \
       })
+// Runs a suite derived from BackendTest on every back end, or on those that compute with integers.
+#define HLWQ_ON_EVERY_BACKEND(suite) HLWQ_ON_BACKENDS(suite, ::hlwq::test::backends_under_test())
+#define HLWQ_ON_INTEGER_BACKENDS(suite) HLWQ_ON_BACKENDS(suite, ::hlwq::test::integer_backends())

@@ -11,6 +11,7 @@ namespace hlwq::test {
 namespace {
 
 using CodedProduct = BackendTest;
+class IntegerProduct : public BackendTest {};  // where only the integer arithmetic is of interest
 
 struct Shape {
   int64_t rows, cols;
@@ -55,7 +56,7 @@ TEST_P(CodedProduct, SmallShapesAllTokenCounts) {
   }
 }
 
-TEST_P(CodedProduct, ModelShapes) {
+TEST_P(IntegerProduct, ModelShapes) {
   if (!integer()) GTEST_SKIP() << "the FP64 product of these shapes is slow; small ones cover it";
   Random random(102);
   for (const auto& [shape, tokens] : {std::pair{Shape{1856, 2688}, 1},
@@ -137,8 +138,7 @@ TEST_P(CodedProduct, LargestIntegers) {
 
 // Zero blocks, blocks under the tiny threshold, scales that make subnormal terms, huge, tiny and
 // zero norms: nothing may be flushed to zero or skipped differently.
-TEST_P(CodedProduct, ExtremeScalesAndNorms) {
-  if (!integer()) GTEST_SKIP() << "pins bits of the integer arithmetic";
+TEST_P(IntegerProduct, ExtremeScalesAndNorms) {
   const int64_t cols = 9 * kBlock + 72, rows = 40;
   for (const CodeLayout layout : {CodeLayout::kTiled5, CodeLayout::kPlanes}) {
     Random random(106);
@@ -223,6 +223,7 @@ TEST_P(CodedProduct, CloseToTheDecodedMatrix) {
 }
 
 HLWQ_ON_EVERY_BACKEND(CodedProduct);
+HLWQ_ON_INTEGER_BACKENDS(IntegerProduct);
 
 }  // namespace
 }  // namespace hlwq::test
