@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 # folder -> folders it may include (besides itself)
 LAYERS = {
-    "base": [],
+    "base": ["hlwq"],  # include/hlwq/result.h: the public error type is the project's
     "tensor": ["base"],
     "io": ["base", "tensor"],
     "quant": ["base", "tensor"],
