@@ -209,7 +209,6 @@ Result<QuantizeReport> quantize_checkpoint(const std::string& source_path, const
   Job job{source, options, levels, writer, pool, total_bytes};
   Distortion all;
   double cosine_sum = 0;
-  int64_t coded_here = 0;
   const std::vector<OutputTensor> planned = plan_tensors(source, options);
   for (size_t shard = 0; shard < writer.shard_count(); ++shard) {
     const auto [first, last] = writer.shard_tensors(shard);
@@ -227,7 +226,7 @@ Result<QuantizeReport> quantize_checkpoint(const std::string& source_path, const
       all.add(distortion);
       const double cosine = distortion.cosine();
       cosine_sum += cosine;
-      ++coded_here;
+      ++report.measured;
       if (cosine < report.cosine_min) {
         report.cosine_min = cosine;
         report.cosine_min_name = planned[i].name;
@@ -236,8 +235,8 @@ Result<QuantizeReport> quantize_checkpoint(const std::string& source_path, const
     HLWQ_TRY(writer.end_shard());
   }
   HLWQ_TRY(writer.finish());
-  if (coded_here > 0) {
-    report.cosine_mean = cosine_sum / static_cast<double>(coded_here);
+  if (report.measured > 0) {
+    report.cosine_mean = cosine_sum / static_cast<double>(report.measured);
     report.snr_db = all.snr_db();
   }
   HLWQ_TRY(copy_model_files(source_path, out, "quantization_config", quantization_config(options)));

@@ -28,14 +28,10 @@ struct QuantizeOptions {
   ConvertProgress progress;
 };
 
-struct ConvertedTensor {
-  std::string name;
-  double cosine = 1;
-};
-
 struct QuantizeReport {
   uint64_t input_bytes = 0, output_bytes = 0;  // of weight files
   int64_t tensors = 0, quantized = 0, kept = 0;
+  int64_t measured = 0;                    // coded tensors this run wrote, not a resumed one
   double cosine_min = 1, cosine_mean = 1;  // over coded tensors (of those this run wrote)
   std::string cosine_min_name;
   double snr_db = 0;  // over all coded weights
