@@ -3,32 +3,19 @@
 #include <algorithm>
 #include <cstring>
 
+#include "text/byte_hash.h"
+
 namespace hlwq {
 namespace {
 
 constexpr int kSlotBits = 14;
-
-// Up to 8 bytes as one number, zero-filled.
-uint64_t load(const char* bytes, size_t count) {
-  uint64_t word = 0;
-  std::memcpy(&word, bytes, count);
-  return word;
-}
 
 }  // namespace
 
 PieceCache::PieceCache() : entries_(size_t{1} << kSlotBits) {}
 
 PieceCache::Entry& PieceCache::slot(std::string_view piece) {
-  constexpr uint64_t kMultiplier = 0x9E3779B97F4A7C15ull;
-  uint64_t hash = piece.size();
-  size_t i = 0;
-  for (; i + 8 <= piece.size(); i += 8) {
-    hash = (hash ^ load(piece.data() + i, 8)) * kMultiplier;
-    hash ^= hash >> 32;
-  }
-  hash = (hash ^ load(piece.data() + i, piece.size() - i)) * kMultiplier;
-  return entries_[hash >> (64 - kSlotBits)];
+  return entries_[byte_hash(piece) >> (64 - kSlotBits)];
 }
 
 bool PieceCache::holds(const Entry& entry, std::string_view piece) {

@@ -109,17 +109,26 @@ Result<std::vector<AddedToken>> parse_added(const Json* list, std::string_view w
 Result<Vocabulary> parse_vocabulary(const Json& vocab, const std::vector<AddedToken>& added,
                                     std::string_view where) {
   const std::string place = fmt::format("{}: model.vocab", where);
+  struct Entry {
+    const std::string* content;
+    int32_t id;
+  };
+  std::vector<Entry> entries;
+  entries.reserve(vocab.size());
   size_t total_bytes = 0;
-  int32_t last_id = -1;
   for (const auto& [content, value] : vocab.items()) {
     const Result<int32_t> id = token_id(value, place);
     if (!id) {
       return fail(id.error().code,
                   fmt::format("{} (of \"{}\")", id.error().message, printable(content)));
     }
-    last_id = std::max(last_id, *id);
+    entries.push_back({&content, *id});
     total_bytes += content.size();
   }
+  // Ids that are near in use are then near in memory.
+  std::sort(entries.begin(), entries.end(),
+            [](const Entry& a, const Entry& b) { return a.id < b.id; });
+  int32_t last_id = entries.empty() ? -1 : entries.back().id;
   for (const AddedToken& token : added) {
     last_id = std::max(last_id, token.id);
     total_bytes += token.content.size();
@@ -136,18 +145,16 @@ Result<Vocabulary> parse_vocabulary(const Json& vocab, const std::vector<AddedTo
                   fmt::format("{}: added_tokens: \"{}\" has id {}, in model.vocab {}", where,
                               printable(token.content), token.id, in_model->dump()));
     }
-    if (!contents.insert(token.content).second ||
-        !vocabulary.add(token.id, printable(token.content))) {
+    if (!contents.insert(token.content).second || !vocabulary.add(token.id, token.content)) {
       return fail(ErrorCode::kBadLayout,
                   fmt::format("{}: added_tokens: id {} or content \"{}\" occurs twice", where,
                               token.id, printable(token.content)));
     }
   }
-  for (const auto& [content, value] : vocab.items()) {
-    const int32_t id = value.get<int32_t>();
+  for (const auto& [name, id] : entries) {
+    const std::string& content = *name;
     const std::optional<std::string> bytes = from_stand_ins(content);
-    const bool is_added = contents.contains(content);
-    if (!is_added && !vocabulary.add(id, bytes ? *bytes : content)) {
+    if (!contents.contains(content) && !vocabulary.add(id, bytes ? *bytes : content)) {
       return fail(ErrorCode::kBadLayout,
                   fmt::format("{}: \"{}\": id {} occurs twice", place, printable(content), id));
     }

@@ -4,7 +4,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 namespace hlwq {
@@ -32,9 +31,17 @@ class Vocabulary {
     uint32_t offset = 0;
     int32_t bytes = -1;  // -1: no token
   };
-  std::vector<char> blob_;  // never grows past its reservation: by_bytes_ points into it
+  struct Slot {
+    uint32_t hash = 0;  // low half of byte_hash; the high half chooses the slot
+    int32_t id = -1;    // -1: empty
+  };
+  // The slot that holds `bytes`, or the empty one where they would go.
+  [[nodiscard]] size_t slot_of(std::string_view bytes, uint64_t hash) const;
+
+  std::vector<char> blob_;  // never grows past its reservation
   std::vector<Entry> entries_;
-  std::unordered_map<std::string_view, int32_t> by_bytes_;
+  std::vector<Slot> slots_;  // open addressing, at most half full
+  int slot_shift_ = 0;       // 64 - log2(slots)
 };
 
 }  // namespace hlwq
