@@ -53,8 +53,7 @@ Result<std::vector<Pair>> pair_up(const Source& a, const Source& b) {
   return pairs;
 }
 
-Result<Distortion> compare_pair(const Source& a, const Source& b, const Pair& pair,
-                                ThreadPool& pool) {
+Result<Distortion> compare_pair(const Pair& pair, ThreadPool& pool) {
   const std::vector<int64_t>& shape = pair.a->shape;
   const int64_t rows = shape.empty() ? 1 : shape[0];
   int64_t width = 1;
@@ -68,8 +67,8 @@ Result<Distortion> compare_pair(const Source& a, const Source& b, const Pair& pa
     parts[static_cast<size_t>(t)] = [&]() -> Result<Distortion> {
       const int64_t first = t * step, n = std::min(step, rows - first);
       std::vector<float> x(static_cast<size_t>(n * width)), y(x.size());
-      HLWQ_TRY(read_rows_f32(*a.checkpoint, *pair.a, first, n, x));
-      HLWQ_TRY(read_rows_f32(*b.checkpoint, *pair.b, first, n, y));
+      HLWQ_TRY(read_rows_f32(*pair.a, first, n, x));
+      HLWQ_TRY(read_rows_f32(*pair.b, first, n, y));
       return distortion_of(x, y);
     }();
   });
@@ -95,7 +94,7 @@ Result<CompareReport> compare_checkpoints(const std::string& path_a, const std::
   uint64_t done = 0;
   for (const Pair& pair : pairs) {
     if (!pair.a->stored->coded && !is_weight_float(pair.a->stored->dtype)) continue;
-    HLWQ_TRY_ASSIGN(const Distortion distortion, compare_pair(a, b, pair, pool));
+    HLWQ_TRY_ASSIGN(const Distortion distortion, compare_pair(pair, pool));
     all.add(distortion);
     const double cosine = distortion.cosine();
     report.tensors.push_back({pair.a->name, cosine, distortion.snr_db()});

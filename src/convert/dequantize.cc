@@ -48,16 +48,16 @@ Status narrow(std::span<const float> values, DType dtype, std::span<std::byte> o
 }
 
 // Converts rows [first, first + rows) of dimension 0 (for a slice: of the slice's own).
-Status convert_range(const Source& source, const SourceTensor& tensor, SafetensorsWriter& writer,
-                     size_t index, DType dtype, int64_t first, int64_t rows) {
+Status convert_range(const SourceTensor& tensor, SafetensorsWriter& writer, size_t index,
+                     DType dtype, int64_t first, int64_t rows) {
   const int64_t width = product(tensor.shape, 1);
   const auto offset = static_cast<uint64_t>(first * width * bytes_of(dtype));
   std::vector<std::byte> bytes(static_cast<size_t>(rows * width * bytes_of(dtype)));
   if (!tensor.stored->coded && tensor.stored->dtype == dtype && tensor.slice < 0) {
-    HLWQ_TRY(source.checkpoint->read_plain(*tensor.stored, first, rows, bytes));
+    HLWQ_TRY(tensor.checkpoint->read_plain(*tensor.stored, first, rows, bytes));
   } else {
     std::vector<float> values(static_cast<size_t>(rows * width));
-    HLWQ_TRY(read_rows_f32(*source.checkpoint, tensor, first, rows, values));
+    HLWQ_TRY(read_rows_f32(tensor, first, rows, values));
     if (Status narrowed = narrow(values, dtype, bytes); !narrowed)
       return fail(narrowed.error().code,
                   fmt::format("{}: {}", tensor.name, narrowed.error().message));
@@ -111,8 +111,8 @@ Result<DequantizeReport> dequantize_checkpoint(const std::string& source_path,
       const int64_t tasks = (rows + step - 1) / step;
       std::vector<Status> statuses(static_cast<size_t>(tasks));
       pool.run(tasks, [&](int64_t t) {
-        statuses[static_cast<size_t>(t)] = convert_range(source, tensor, writer, i, dtype, t * step,
-                                                         std::min(step, rows - t * step));
+        statuses[static_cast<size_t>(t)] =
+            convert_range(tensor, writer, i, dtype, t * step, std::min(step, rows - t * step));
       });
       for (Status& status : statuses) HLWQ_TRY(std::move(status));
       done_bytes += static_cast<uint64_t>(rows * width * bytes_of(dtype));

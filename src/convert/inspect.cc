@@ -128,10 +128,7 @@ Result<InspectReport> inspect_checkpoint(const std::string& path, const InspectO
   if (report.parameters > 0)
     report.bits_per_weight =
         8.0 * static_cast<double>(stored) / static_cast<double>(report.parameters);
-  if (source.config) {
-    HLWQ_TRY_ASSIGN(TensorMap map, map_tensors(checkpoint, source.expected));
-    report.unknown = std::move(map.unknown);
-  }
+  report.unknown = source.unknown;
   if (options.verify) {
     HLWQ_TRY_ASSIGN(report.problems, verify(checkpoint, options));
   }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <set>
 
@@ -38,6 +39,27 @@ Result<std::optional<NemotronHConfig>> config_of(const std::string& path) {
 
 }  // namespace
 
+namespace {
+
+// Adds what the base has of the tensors missing so far.
+Status add_from_base(Source& source, const std::string& base,
+                     const std::vector<ExpectedTensor>& spellings) {
+  HLWQ_TRY_ASSIGN(Checkpoint opened, Checkpoint::open(base, {.expected = spellings, .base = {}}));
+  source.base = std::make_unique<Checkpoint>(std::move(opened));
+  HLWQ_TRY_ASSIGN(const TensorMap map, map_tensors(*source.base, source.expected));
+  for (const LocatedTensor& located : map.found) {
+    const auto it = std::find(source.missing.begin(), source.missing.end(), located.expected->name);
+    if (it == source.missing.end()) continue;
+    source.tensors.push_back({located.expected->name, located.expected->shape, source.base.get(),
+                              located.stored, located.slice});
+    source.from_base.push_back(*it);
+    source.missing.erase(it);
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<Source> open_source(const std::string& path, const std::string& base) {
   Source source;
   HLWQ_TRY_ASSIGN(source.config, config_of(path));
@@ -50,37 +72,34 @@ Result<Source> open_source(const std::string& path, const std::string& base) {
     source.expected = expected_tensors(*source.config);
     spellings = all_spellings(source.expected);
   }
-  HLWQ_TRY_ASSIGN(source.checkpoint, Checkpoint::open(path, {.expected = spellings, .base = base}));
+  HLWQ_TRY_ASSIGN(Checkpoint opened, Checkpoint::open(path, {.expected = spellings, .base = {}}));
+  source.checkpoint = std::make_unique<Checkpoint>(std::move(opened));
 
-  std::set<std::string> ours;  // canonical names the checkpoint itself or its base has
+  std::set<std::string> names;
   for (const CheckpointTensor& tensor : source.checkpoint->tensors()) {
     const std::string name = source.config ? canonical_name(tensor.name) : tensor.name;
     if (is_fused_experts(tensor)) {
       for (int64_t e = 0; e < tensor.shape[0]; ++e)
-        source.tensors.push_back(
-            {expert_name(name, e), {tensor.shape[1], tensor.shape[2]}, &tensor, e});
+        source.tensors.push_back({expert_name(name, e),
+                                  {tensor.shape[1], tensor.shape[2]},
+                                  source.checkpoint.get(),
+                                  &tensor,
+                                  e});
     } else {
-      source.tensors.push_back({name, tensor.shape, &tensor, -1});
+      source.tensors.push_back({name, tensor.shape, source.checkpoint.get(), &tensor, -1});
     }
   }
   for (const SourceTensor& tensor : source.tensors) {
-    if (!ours.insert(tensor.name).second)
+    if (!names.insert(tensor.name).second)
       return fail(
           ErrorCode::kBadLayout,
           fmt::format("{}: tensor {} is there twice, under two spellings", path, tensor.name));
   }
-  if (source.config) {
-    HLWQ_TRY_ASSIGN(TensorMap map, map_tensors(*source.checkpoint, source.expected));
-    source.missing = std::move(map.missing);
-    if (!base.empty()) {
-      HLWQ_TRY_ASSIGN(const Checkpoint alone,
-                      Checkpoint::open(path, {.expected = spellings, .base = ""}));
-      std::set<std::string> own;
-      for (const CheckpointTensor& tensor : alone.tensors()) own.insert(tensor.name);
-      for (const CheckpointTensor& tensor : source.checkpoint->tensors())
-        if (!own.contains(tensor.name)) source.from_base.push_back(canonical_name(tensor.name));
-    }
-  }
+  if (!source.config) return source;
+  HLWQ_TRY_ASSIGN(TensorMap map, map_tensors(*source.checkpoint, source.expected));
+  source.missing = std::move(map.missing);
+  source.unknown = std::move(map.unknown);
+  if (!base.empty() && !source.missing.empty()) HLWQ_TRY(add_from_base(source, base, spellings));
   return source;
 }
 
@@ -99,8 +118,9 @@ Status require_complete(const Source& source, const std::string& path) {
                   path, source.missing.size(), names));
 }
 
-Status read_rows_f32(const Checkpoint& checkpoint, const SourceTensor& tensor, int64_t first_row,
-                     int64_t rows, std::span<float> out) {
+Status read_rows_f32(const SourceTensor& tensor, int64_t first_row, int64_t rows,
+                     std::span<float> out) {
+  const Checkpoint& checkpoint = *tensor.checkpoint;
   if (tensor.slice < 0) return checkpoint.read_f32(*tensor.stored, first_row, rows, out);
   // A fused tensor is read an expert at a time (a row of its dimension 0 is a whole expert).
   const int64_t width = tensor.shape[1];

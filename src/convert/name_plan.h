@@ -2,6 +2,7 @@
 // The tensors of a source checkpoint under the names a converted one gets: NVIDIA's spelling for
 // Nemotron-H, and one entry for each expert of a fused 3-D tensor.
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -17,18 +18,20 @@ namespace hlwq {
 struct SourceTensor {
   std::string name;
   std::vector<int64_t> shape;
+  const Checkpoint* checkpoint = nullptr;  // the source's own, or its base
   const CheckpointTensor* stored = nullptr;
   int64_t slice = -1;
 };
 
 // A source opened for conversion.
 struct Source {
-  std::optional<NemotronHConfig> config;  // none: no config.json, or another architecture
-  std::vector<ExpectedTensor> expected;   // empty without a config
-  std::optional<Checkpoint> checkpoint;
-  std::vector<SourceTensor> tensors;   // in the order of the source's files
-  std::vector<std::string> missing;    // expected, in neither the source nor the base
-  std::vector<std::string> from_base;  // expected, taken from the base
+  std::optional<NemotronHConfig> config;         // none: no config.json, or another architecture
+  std::vector<ExpectedTensor> expected;          // empty without a config
+  std::unique_ptr<Checkpoint> checkpoint, base;  // base: null when nothing is taken from it
+  std::vector<SourceTensor> tensors;             // in the order of the source's files
+  std::vector<std::string> missing;              // expected, in neither the source nor the base
+  std::vector<std::string> unknown;              // in the source and not of the model
+  std::vector<std::string> from_base;            // expected, taken from the base
 };
 
 // Opens `path` (folder or file). An architecture this engine does not know is accepted (logged):
@@ -40,7 +43,7 @@ struct Source {
 
 // Row-major view of a source tensor for reading: its first row and rows in the stored tensor's
 // dimension 0, and the width of a row. A slice counts its own dimension 0 (shape[0] of the slice).
-[[nodiscard]] Status read_rows_f32(const Checkpoint& checkpoint, const SourceTensor& tensor,
-                                   int64_t first_row, int64_t rows, std::span<float> out);
+[[nodiscard]] Status read_rows_f32(const SourceTensor& tensor, int64_t first_row, int64_t rows,
+                                   std::span<float> out);
 
 }  // namespace hlwq

@@ -53,7 +53,7 @@ Result<Distortion> encode_range(Job& job, size_t index, int64_t first, int64_t r
   std::vector<float> weights(static_cast<size_t>(rows * cols));
   std::vector<uint8_t> codes(static_cast<size_t>(rows * blocks * kBlock));
   std::vector<uint16_t> norms(static_cast<size_t>(rows * blocks));
-  HLWQ_TRY(read_rows_f32(*job.source.checkpoint, tensor, first, rows, weights));
+  HLWQ_TRY(read_rows_f32(tensor, first, rows, weights));
   auto distortion = encode_rows(weights, cols, job.levels, job.options.norms, codes, norms);
   if (!distortion)
     return tl::unexpected<Error>(in_tensor(std::move(distortion).error(), tensor.name, first));
@@ -108,7 +108,7 @@ Status check_finite(const SourceTensor& tensor, std::span<const std::byte> bytes
 
 Status copy_tensor(Job& job, size_t index) {
   const SourceTensor& tensor = job.source.tensors[index];
-  const Checkpoint& checkpoint = *job.source.checkpoint;
+  const Checkpoint& checkpoint = *tensor.checkpoint;
   const int64_t stored_rows = tensor.slice >= 0 ? 1 : tensor.shape.empty() ? 1 : tensor.shape[0];
   int64_t row_bytes = bytes_of(tensor.stored->dtype);
   for (size_t d = tensor.slice >= 0 ? 0 : 1; d < tensor.shape.size(); ++d)
