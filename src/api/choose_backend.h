@@ -1,0 +1,16 @@
+#pragma once
+// From EngineOptions to a back end.
+
+#include <memory>
+
+#include "base/result.h"
+#include "hlwq/options.h"
+#include "ops/backend.h"
+
+namespace hlwq {
+
+// Logs what `auto` chose and why. Errors: kUnsupported for a device this build lacks, and for
+// options that only such a device could serve, each named.
+[[nodiscard]] Result<std::unique_ptr<Backend>> choose_backend(const EngineOptions& options);
+
+}  // namespace hlwq

@@ -1,0 +1,260 @@
+#include "hlwq/engine.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+#include "api/check_options.h"
+#include "api/choose_backend.h"
+#include "api/engine_impl.h"
+#include "api/guard.h"
+#include "base/log.h"
+#include "base/units.h"
+#include "io/file.h"
+#include "runtime/generate.h"
+#include "runtime/perplexity.h"
+#include "text/chat.h"
+#include "text/stream_decoder.h"
+
+namespace hlwq {
+namespace {
+
+constexpr int64_t kDefaultContext = 4096;
+
+class DecodedText : public TokenText {
+ public:
+  explicit DecodedText(const Tokenizer& tokenizer) : decoder_(tokenizer, /*skip_special=*/true) {}
+  std::string append(int32_t id) override { return decoder_.push(id); }
+  std::string finish() override { return decoder_.finish(); }
+
+ private:
+  StreamDecoder decoder_;
+};
+
+int64_t choose_context(const EngineOptions& options, const NemotronHConfig& config) {
+  const int64_t most = config.max_positions;
+  if (options.context == 0) return most > 0 ? std::min(kDefaultContext, most) : kDefaultContext;
+  if (most > 0 && options.context > most)
+    log(LogLevel::kWarning,
+        fmt::format("--context {}: the model was made for {} tokens", options.context, most));
+  return options.context;
+}
+
+// A checkpoint that lacks its tokenizer has it in the base folder.
+Result<Tokenizer> open_tokenizer(const std::string& path, const std::string& base) {
+  const bool from_base = !base.empty() && !file_exists(path + "/tokenizer.json");
+  return Tokenizer::open(from_base ? base : path);
+}
+
+std::vector<int32_t> union_of_stop_ids(const GenerationConfig& generation,
+                                       const NemotronHConfig& config,
+                                       const Result<Tokenizer>& tokenizer) {
+  std::vector<int32_t> ids = generation.stop_ids;
+  ids.insert(ids.end(), config.eos.begin(), config.eos.end());
+  if (tokenizer && tokenizer->eos()) ids.push_back(*tokenizer->eos());
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  return ids;
+}
+
+template <typename T>
+void fill_in(std::optional<T>& field, const std::optional<T>& of_model, T otherwise) {
+  if (!field) field = of_model.value_or(otherwise);
+}
+
+// Seeds are shown as JSON numbers, which are exact up to 2^53.
+int64_t draw_seed() {
+  std::random_device device;
+  const uint64_t bits = (static_cast<uint64_t>(device()) << 32) | device();
+  return static_cast<int64_t>(bits >> 11);
+}
+
+}  // namespace
+
+std::string_view version() { return HLWQ_VERSION; }
+
+Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Engine::Engine(Engine&&) noexcept = default;
+Engine& Engine::operator=(Engine&&) noexcept = default;
+Engine::~Engine() = default;
+
+Result<Engine> Engine::open(const std::string& path, const EngineOptions& options,
+                            const std::function<void(uint64_t, uint64_t)>& progress) {
+  return guarded([&]() -> Result<Engine> {
+    HLWQ_TRY(check_options(options));
+    auto impl = std::make_unique<Impl>();
+    impl->options = options;
+    HLWQ_TRY_ASSIGN(impl->backend, choose_backend(options));
+    HLWQ_TRY_ASSIGN(const NemotronHConfig config, read_model_config(path));
+    HLWQ_TRY_ASSIGN(impl->generation, read_generation_config(path));
+    const int64_t context = choose_context(options, config);
+    impl->step_tokens = std::max(options.prefill_chunk, options.step_tokens);
+    // A row of logits costs the model one hidden vector, so every token of a step may have one.
+    HLWQ_TRY_ASSIGN(impl->model, load_model(path, *impl->backend,
+                                            {.base = options.base,
+                                             .limits = {.tokens = impl->step_tokens,
+                                                        .logit_rows = impl->step_tokens,
+                                                        .context = context},
+                                             .load_threads = impl->backend->threads(),
+                                             .progress = progress}));
+    impl->kv_dtype = default_kv_dtype(*impl->model, *impl->backend);
+    impl->tokenizer = open_tokenizer(path, options.base);
+    impl->stop_ids = union_of_stop_ids(impl->generation, config, impl->tokenizer);
+    const bool coded = impl->model->coded();
+    impl->info = {
+        .path = path,
+        .device = std::string(impl->backend->name()),
+        .backend = impl->backend->description(),
+        .compute = coded ? options.compute : "f32",
+        .layers = static_cast<int64_t>(config.layers.size()),
+        .hidden = config.hidden,
+        .vocabulary = config.vocabulary,
+        .context = context,
+        .max_positions = config.max_positions,
+        .weight_bytes = static_cast<int64_t>(impl->model->weight_bytes()),
+        .activation_bytes = static_cast<int64_t>(impl->model->activation_bytes()),
+        .sequence_bytes = static_cast<int64_t>(SequencePool::bytes_for(
+            impl->model->state_shape(), {.context = context, .kv_dtype = impl->kv_dtype}))};
+    return Engine(std::move(impl));
+  });
+}
+
+const ModelInfo& Engine::info() const { return impl_->info; }
+const EngineOptions& Engine::options() const { return impl_->options; }
+const std::vector<int32_t>& Engine::stop_ids() const { return impl_->stop_ids; }
+
+Result<std::vector<int32_t>> Engine::tokenize(std::string_view text, bool add_special) const {
+  return guarded([&]() -> Result<std::vector<int32_t>> {
+    if (!impl_->tokenizer) return tl::unexpected(impl_->tokenizer.error());
+    return impl_->tokenizer->encode(text, {.add_special = add_special});
+  });
+}
+
+Result<std::string> Engine::detokenize(std::span<const int32_t> ids, bool skip_special) const {
+  return guarded([&]() -> Result<std::string> {
+    if (!impl_->tokenizer) return tl::unexpected(impl_->tokenizer.error());
+    return impl_->tokenizer->decode(ids, skip_special);
+  });
+}
+
+Result<std::vector<int32_t>> Engine::chat_prompt(std::span<const ChatTurn> turns) const {
+  return guarded([&]() -> Result<std::vector<int32_t>> {
+    if (!impl_->tokenizer) return tl::unexpected(impl_->tokenizer.error());
+    const Tokenizer& tokenizer = *impl_->tokenizer;
+    if (!tokenizer.chat_template())
+      return fail(ErrorCode::kMissing,
+                  fmt::format("{}: tokenizer_config.json has no chat template", impl_->info.path));
+    HLWQ_TRY(check_chatml_template(*tokenizer.chat_template()));
+    std::vector<ChatMessage> messages;
+    for (const ChatTurn& turn : turns) messages.push_back({turn.role, turn.content});
+    const std::string bos(tokenizer.bos() ? tokenizer.bytes(*tokenizer.bos()) : "");
+    return encode_prompt(tokenizer, render_chatml(messages, bos, true));
+  });
+}
+
+SamplingOptions Engine::resolve(const SamplingOptions& given) const {
+  const SamplingOptions& of_model = impl_->generation.sampling;
+  const SamplerSettings otherwise;
+  SamplingOptions filled = given;
+  fill_in(filled.temperature, of_model.temperature, otherwise.temperature);
+  fill_in(filled.top_k, of_model.top_k, otherwise.top_k);
+  fill_in(filled.top_p, of_model.top_p, otherwise.top_p);
+  fill_in(filled.min_p, of_model.min_p, otherwise.min_p);
+  fill_in(filled.repeat_penalty, of_model.repeat_penalty, otherwise.repeat_penalty);
+  fill_in(filled.repeat_window, of_model.repeat_window, otherwise.repeat_window);
+  return filled;
+}
+
+Result<Session*> Engine::Impl::generate_session() {
+  if (!session) {
+    HLWQ_TRY_ASSIGN(session, Session::create(*backend, *model,
+                                             {.sequences = 1,
+                                              .context = info.context,
+                                              .kv_dtype = kv_dtype,
+                                              .prefill_chunk = options.prefill_chunk}));
+  }
+  return &*session;
+}
+
+Result<GenerateResult> Engine::generate(const GenerateRequest& request) {
+  return guarded([&]() -> Result<GenerateResult> {
+    HLWQ_TRY(check_options(request.sampling));
+    if (request.max_tokens < 0)
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("-n: got {}, wanted 0 or more tokens", request.max_tokens));
+    if (std::any_of(request.stop.begin(), request.stop.end(),
+                    [](const std::string& stop) { return stop.empty(); }))
+      return fail(ErrorCode::kInvalidArgument, "--stop: got an empty string");
+    if (!request.stop.empty() && !impl_->tokenizer) return tl::unexpected(impl_->tokenizer.error());
+    const SamplingOptions sampling = resolve(request.sampling);
+    const int64_t seed = sampling.seed ? *sampling.seed : draw_seed();
+
+    std::optional<DecodedText> text;
+    if (impl_->tokenizer) text.emplace(*impl_->tokenizer);
+    const GenerateSettings settings = {.max_tokens = request.max_tokens,
+                                       .sampler = {.temperature = *sampling.temperature,
+                                                   .top_k = *sampling.top_k,
+                                                   .top_p = *sampling.top_p,
+                                                   .min_p = *sampling.min_p,
+                                                   .repeat_penalty = *sampling.repeat_penalty,
+                                                   .repeat_window = *sampling.repeat_window,
+                                                   .seed = static_cast<uint64_t>(seed)},
+                                       .stop_ids = impl_->stop_ids,
+                                       .stop_strings = request.stop,
+                                       .text = text ? &*text : nullptr,
+                                       .on_text = request.on_text,
+                                       .cancel = request.cancel};
+    HLWQ_TRY_ASSIGN(Session* const session, impl_->generate_session());
+    HLWQ_TRY_ASSIGN(Generated generated, hlwq::generate(*session, request.ids, settings));
+    const int64_t count = static_cast<int64_t>(generated.ids.size());
+    return GenerateResult{.text = std::move(generated.text),
+                          .ids = std::move(generated.ids),
+                          .prompt_tokens = generated.prompt_tokens,
+                          .generated_tokens = count,
+                          .prompt_tok_s = generated.prompt_rate(),
+                          .decode_tok_s = generated.decode_rate(),
+                          .finish_reason = std::string(name_of(generated.reason)),
+                          .seed = seed};
+  });
+}
+
+Result<LogitsResult> Engine::logits(const LogitsRequest& request) {
+  return guarded([&] { return impl_->logits(request); });
+}
+
+Result<PerplexityResult> Engine::perplexity(const PerplexityRequest& request, Engine* reference) {
+  return guarded([&]() -> Result<PerplexityResult> {
+    if (!impl_->row_threads) impl_->row_threads.emplace(impl_->backend->threads());
+    const auto scored = [](Impl& impl) {
+      return ScoredModel{impl.backend.get(), impl.model.get(), impl.step_tokens};
+    };
+    const ScoredModel own = scored(*impl_);
+    const ScoredModel other = reference != nullptr ? scored(*reference->impl_) : ScoredModel{};
+    HLWQ_TRY_ASSIGN(const PerplexityReport report,
+                    measure_perplexity(own, reference != nullptr ? &other : nullptr, request.ids,
+                                       {.window = request.window,
+                                        .windows = request.windows,
+                                        .progress = request.progress,
+                                        .cancel = request.cancel},
+                                       *impl_->row_threads));
+    PerplexityResult result = {.ppl = report.ppl,
+                               .nll = report.nll,
+                               .ppl_stderr = report.ppl_stderr,
+                               .nll_stderr = report.nll_stderr,
+                               .tokens = report.predictions,
+                               .windows = report.windows,
+                               .kl_mean = std::nullopt,
+                               .kl_p99 = std::nullopt,
+                               .top1 = std::nullopt};
+    if (report.divergence) {
+      result.kl_mean = report.divergence->kl_mean;
+      result.kl_p99 = report.divergence->kl_p99;
+      result.top1 = report.divergence->top1;
+    }
+    return result;
+  });
+}
+
+}  // namespace hlwq

@@ -1,0 +1,36 @@
+#pragma once
+// What an Engine holds. Only the files of src/api see it.
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "api/generation_config.h"
+#include "base/thread_pool.h"
+#include "hlwq/engine.h"
+#include "model/model.h"
+#include "runtime/session.h"
+#include "text/tokenizer.h"
+
+namespace hlwq {
+
+// Members are destroyed bottom up: what borrows stands below what it borrows from.
+struct Engine::Impl {
+  EngineOptions options;
+  ModelInfo info;
+  int64_t step_tokens = 0;  // StepLimits::tokens of the model
+  std::unique_ptr<Backend> backend;
+  std::unique_ptr<Model> model;
+  DType kv_dtype = DType::kF16;
+  Result<Tokenizer> tokenizer = fail(ErrorCode::kMissing, "no tokenizer");
+  GenerationConfig generation;
+  std::vector<int32_t> stop_ids;
+  std::optional<Session> session;         // of generate(), made when first used
+  std::optional<ThreadPool> row_threads;  // of perplexity(), made when first used
+
+  [[nodiscard]] Result<Session*> generate_session();
+  [[nodiscard]] Result<LogitsResult> logits(const LogitsRequest& request);
+};
+
+}  // namespace hlwq

@@ -1,0 +1,276 @@
+// The engine on the trained model that ships, against what transformers computed in FP32
+// (tests/data/tiny_goldens; the checkpoint is BF16 and nothing in it is coded).
+
+#include "hlwq/engine.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "base/log.h"
+#include "io/file.h"
+#include "io/safetensors.h"
+
+namespace hlwq {
+namespace {
+
+const std::string kModel = std::string(HLWQ_SOURCE_DIR) + "/models/tiny-nemotron-h";
+const std::string kData = HLWQ_TEST_DATA;
+
+Engine open_tiny(const EngineOptions& options = {}) {
+  auto engine = Engine::open(kModel, options);
+  if (!engine) throw std::runtime_error(engine.error().message);
+  return std::move(*engine);
+}
+
+template <typename T>
+std::vector<T> golden(const std::string& name) {
+  const auto file = SafetensorsFile::open(kData + "/tiny_goldens/goldens.safetensors");
+  const TensorEntry* const entry = file->find(name);
+  std::vector<T> values(entry->bytes() / sizeof(T));
+  if (!file->read(*entry, 0, std::as_writable_bytes(std::span(values))))
+    throw std::runtime_error(name);
+  return values;
+}
+
+std::string wiki_test() { return *read_text_file(kData + "/wikitext2/wiki.test.raw", 1 << 24); }
+
+TEST(Engine, SaysWhatItLoaded) {
+  std::vector<std::string> lines;
+  set_log_sink([&](LogLevel, std::string_view line) { lines.emplace_back(line); });
+  const Engine engine = open_tiny({.threads = 1});
+  set_log_sink({});
+  EXPECT_EQ(engine.info().vocabulary, 8192);
+  EXPECT_EQ(engine.info().layers, 9);
+  EXPECT_EQ(engine.info().hidden, 256);
+  EXPECT_EQ(engine.info().context, 4096);
+  EXPECT_EQ(engine.info().device, "cpu");
+  EXPECT_EQ(engine.info().compute, "f32");
+  EXPECT_GT(engine.info().weight_bytes, 2 * 17'000'000);
+  // generation_config.json says [2, 11], config.json 2, the tokenizer <|im_end|> = 11.
+  EXPECT_EQ(engine.stop_ids(), (std::vector<int32_t>{2, 11}));
+  ASSERT_FALSE(lines.empty());
+  EXPECT_EQ(lines[0].find("device: cpu ("), 0u) << lines[0];
+}
+
+TEST(Engine, TokenizesTheFirstTokensOfWikiText) {
+  const Engine engine = open_tiny();
+  const std::string text = wiki_test();
+  const std::vector<int32_t> expected = golden<int32_t>("wiki.test.raw.first_1024_ids");
+  const auto ids = engine.tokenize(text, false);
+  ASSERT_TRUE(ids) << ids.error().message;
+  ASSERT_EQ(ids->size(), 350356u);  // report.json: tokens_wiki.test.raw
+  EXPECT_EQ(std::vector<int32_t>(ids->begin(), ids->begin() + 1024), expected);
+  EXPECT_EQ(*engine.detokenize(*ids), text);
+  const auto special = engine.tokenize("The city");
+  EXPECT_EQ(special->front(), 1) << "a plain prompt begins with <s>";
+}
+
+TEST(Engine, GreedyContinuationsAreThoseOfTransformers) {
+  Engine engine = open_tiny();
+  for (const std::string name : {"a", "b", "c"}) {
+    SCOPED_TRACE(name);
+    const auto result = engine.generate({.ids = golden<int32_t>(name + ".ids"),
+                                         .max_tokens = 32,
+                                         .sampling = {.temperature = 0.0}});
+    ASSERT_TRUE(result) << result.error().message;
+    std::vector<int32_t> expected = golden<int32_t>(name + ".greedy32");
+    expected.resize(result->ids.size());  // ours ends at a stop id
+    EXPECT_EQ(result->ids, expected);
+    if (result->finish_reason == "length") EXPECT_EQ(result->ids.size(), 32u);
+  }
+}
+
+TEST(Engine, LogitsAreThoseOfTransformers) {
+  Engine engine = open_tiny();
+  for (const std::string name : {"a", "b", "c"}) {
+    SCOPED_TRACE(name);
+    const std::vector<float> expected = golden<float>(name + ".last_logits");
+    const auto result =
+        engine.logits({.ids = golden<int32_t>(name + ".ids"), .top = 20, .all = true});
+    ASSERT_TRUE(result) << result.error().message;
+    float largest = 0, error = 0;
+    for (size_t i = 0; i < expected.size(); ++i) {
+      largest = std::max(largest, std::abs(expected[i]));
+      error = std::max(error, std::abs(expected[i] - result->last[i]));
+    }
+    // FP32 in another order than transformers', which is itself within 2e-6 of the recurrence;
+    // 1e-4 is what the specification asks of an F32 engine.
+    EXPECT_LT(error, 1e-4f * largest);
+    const std::vector<int32_t> top = golden<int32_t>(name + ".top20_ids");
+    ASSERT_EQ(result->positions.size() * 20, top.size());
+    for (size_t p = 0; p < result->positions.size(); ++p)
+      EXPECT_EQ(result->positions[p].top_ids.front(), top[20 * p]) << "position " << p;
+  }
+}
+
+TEST(Engine, LogitsDoNotDependOnCopiesAndCutsChangeLittle) {
+  Engine engine = open_tiny({.prefill_chunk = 64, .step_tokens = 192});
+  const std::vector<int32_t> ids = golden<int32_t>("b.ids");
+  const auto whole = engine.logits({.ids = ids, .chunk = 64});
+  ASSERT_TRUE(whole) << whole.error().message;
+  const auto copies = engine.logits({.ids = ids, .chunk = 64, .batch = 3});
+  ASSERT_TRUE(copies) << copies.error().message;
+  EXPECT_TRUE(copies->copies_equal);
+  EXPECT_EQ(std::memcmp(copies->last.data(), whole->last.data(), 8192 * sizeof(float)), 0);
+  for (const LogitsRequest& request :
+       {LogitsRequest{.ids = ids, .prefill = 0},
+        LogitsRequest{.ids = ids, .prefill = 77, .chunk = 33},
+        LogitsRequest{.ids = ids, .prefill = 130, .chunk = 1, .batch = 2}}) {
+    LogitsRequest cut = request;
+    cut.chunk = std::min<int64_t>(cut.chunk, 64);
+    const auto got = engine.logits(cut);
+    ASSERT_TRUE(got) << got.error().message;
+    float error = 0, largest = 0;
+    for (size_t i = 0; i < whole->last.size(); ++i) {
+      error = std::max(error, std::abs(got->last[i] - whole->last[i]));
+      largest = std::max(largest, std::abs(whole->last[i]));
+    }
+    EXPECT_LT(error, 1e-4f * largest);
+    ASSERT_EQ(got->positions.size(), 1u);
+    EXPECT_EQ(got->positions[0].position, 129);
+  }
+}
+
+// design.md's figure, from transformers in FP32.
+TEST(Engine, PerplexityOfWikiTextIsThatOfTransformers) {
+  Engine engine = open_tiny({.step_tokens = 2048});
+  const auto ids = engine.tokenize(wiki_test(), false);
+  ASSERT_TRUE(ids);
+  const auto result = engine.perplexity({.ids = *ids, .window = 512, .windows = 64});
+  ASSERT_TRUE(result) << result.error().message;
+  EXPECT_NEAR(result->ppl, 26.4837, 0.001);
+  EXPECT_EQ(result->tokens, 64 * 511);
+  EXPECT_GT(result->ppl_stderr, 0.0);
+  EXPECT_FALSE(result->kl_mean);
+}
+
+TEST(Engine, ComparedWithItselfNothingDiffers) {
+  Engine engine = open_tiny({.step_tokens = 1024});
+  EngineOptions exact = {.compute = "exact", .step_tokens = 512};
+  Engine reference = open_tiny(exact);
+  const auto ids = engine.tokenize(wiki_test().substr(0, 20000), false);
+  const auto result = engine.perplexity({.ids = *ids, .window = 256, .windows = 6}, &reference);
+  ASSERT_TRUE(result) << result.error().message;
+  EXPECT_EQ(*result->kl_mean, 0.0);
+  EXPECT_EQ(*result->top1, 1.0);
+}
+
+TEST(Engine, ReferenceDeviceGivesTheSameGreedyText) {
+  Engine engine = open_tiny({.device = "reference"});
+  EXPECT_EQ(engine.info().device, "reference");
+  const auto result = engine.generate(
+      {.ids = golden<int32_t>("a.ids"), .max_tokens = 8, .sampling = {.temperature = 0.0}});
+  ASSERT_TRUE(result) << result.error().message;
+  std::vector<int32_t> expected = golden<int32_t>("a.greedy32");
+  expected.resize(result->ids.size());
+  EXPECT_EQ(result->ids, expected);
+}
+
+TEST(Engine, SamplingDefaultsAreTheModels) {
+  const Engine engine = open_tiny();
+  const SamplingOptions defaults = engine.resolve({});
+  EXPECT_EQ(defaults.temperature, 0.8);
+  EXPECT_EQ(defaults.top_p, 0.95);
+  EXPECT_EQ(defaults.top_k, 0);
+  EXPECT_EQ(defaults.repeat_penalty, 1.0);
+  EXPECT_FALSE(defaults.seed);
+  EXPECT_EQ(engine.resolve({.temperature = 0.1}).temperature, 0.1);
+}
+
+TEST(Engine, ASeedGivesOneTextAndIsReported) {
+  Engine engine = open_tiny();
+  const std::vector<int32_t> ids = *engine.tokenize("The city of");
+  const auto first = engine.generate({.ids = ids, .max_tokens = 24});
+  ASSERT_TRUE(first) << first.error().message;
+  const auto again =
+      engine.generate({.ids = ids, .max_tokens = 24, .sampling = {.seed = first->seed}});
+  ASSERT_TRUE(again);
+  EXPECT_EQ(first->ids, again->ids);
+  EXPECT_EQ(first->text, again->text);
+}
+
+TEST(Engine, StreamsWhatItReturns) {
+  Engine engine = open_tiny();
+  const ChatTurn turn = {"user", "What is a volcano?"};
+  const auto ids = engine.chat_prompt({&turn, 1});
+  ASSERT_TRUE(ids) << ids.error().message;
+  EXPECT_EQ(ids->front(), 1);
+  EXPECT_EQ((*ids)[1], 10) << "<|im_start|>";
+  std::string streamed;
+  const auto result = engine.generate({.ids = *ids,
+                                       .max_tokens = 120,
+                                       .sampling = {.temperature = 0.0},
+                                       .on_text = [&](std::string_view piece) {
+                                         streamed += piece;
+                                         return true;
+                                       }});
+  ASSERT_TRUE(result) << result.error().message;
+  EXPECT_EQ(streamed, result->text);
+  // report.json, "samples": transformers' greedy answer.
+  EXPECT_EQ(result->text.find("The eruption is the caldera of the Russian Empire, located in"), 0u)
+      << result->text;
+}
+
+TEST(Engine, StopStringsCutTheText) {
+  Engine engine = open_tiny();
+  const std::vector<int32_t> ids = *engine.tokenize("The city of");
+  const GenerateRequest request = {.ids = ids, .max_tokens = 40, .sampling = {.temperature = 0.0}};
+  const std::string whole = engine.generate(request)->text;
+  GenerateRequest stopped = request;
+  stopped.stop = {whole.substr(20, 6)};
+  const auto result = engine.generate(stopped);
+  ASSERT_TRUE(result);
+  EXPECT_EQ(result->text, whole.substr(0, whole.find(stopped.stop[0])));
+  EXPECT_EQ(result->finish_reason, "stop");
+}
+
+TEST(Engine, RefusesWhatItCannotDo) {
+  const auto error = [](const EngineOptions& options, const std::string& path = kModel) {
+    const auto engine = Engine::open(path, options);
+    return engine ? Error{ErrorCode::kInternal, "opened"} : engine.error();
+  };
+  const std::pair<EngineOptions, const char*> unsupported[] = {
+      {{.device = "cuda"}, "built without CUDA"},
+      {{.kv_cache_nbits = 4}, "--kv-cache-nbits 4"},
+      {{.vram = "8GB"}, "--vram 8GB needs --device cuda"},
+      {{.moe_expert_cache_size = "8"}, "--moe-expert-cache-size 8 needs"},
+      {{.cache_policy = "lfru"}, "--cache-policy lfru needs"},
+      {{.cpu_experts = "off"}, "--cpu-experts off needs"}};
+  for (const auto& [options, words] : unsupported) {
+    EXPECT_EQ(error(options).code, ErrorCode::kUnsupported) << words;
+    EXPECT_NE(error(options).message.find(words), std::string::npos) << error(options).message;
+  }
+  EXPECT_EQ(error({.threads = -3}).code, ErrorCode::kInvalidArgument);
+  const Error missing = error({}, "/nowhere/at/all");
+  EXPECT_EQ(missing.code, ErrorCode::kMissing);
+  EXPECT_NE(missing.message.find("/nowhere/at/all"), std::string::npos);
+}
+
+TEST(Engine, RefusesRequestsThatCannotBe) {
+  Engine engine = open_tiny({.context = 16, .prefill_chunk = 8});
+  const auto code = [](const auto& result) {
+    return result ? std::nullopt : std::optional(result.error().code);
+  };
+  constexpr auto kBad = ErrorCode::kInvalidArgument;
+  EXPECT_EQ(code(engine.generate({.ids = {}})), kBad);
+  EXPECT_EQ(code(engine.generate({.ids = {1, 8192}})), kBad);
+  EXPECT_EQ(code(engine.generate({.ids = std::vector<int32_t>(17, 5)})), kBad);
+  EXPECT_EQ(code(engine.generate({.ids = {1}, .sampling = {.top_p = 2.0}})), kBad);
+  EXPECT_EQ(code(engine.generate({.ids = {1}, .stop = {""}})), kBad);
+  EXPECT_EQ(code(engine.generate({.ids = {1}, .max_tokens = -1})), kBad);
+  EXPECT_EQ(code(engine.logits({.ids = {}, .chunk = 8})), kBad);
+  EXPECT_EQ(code(engine.logits({.ids = {1, -7}, .chunk = 8})), kBad);
+  EXPECT_EQ(code(engine.logits({.ids = {1}, .prefill = 2, .chunk = 8})), kBad);
+  EXPECT_EQ(code(engine.logits({.ids = {1}, .chunk = 8, .batch = 2})), kBad);
+  EXPECT_EQ(code(engine.logits({.ids = std::vector<int32_t>(17, 5), .chunk = 8})), kBad);
+  EXPECT_EQ(code(engine.perplexity({.ids = {1, 2, 3}})), kBad);
+  const auto full = engine.generate(
+      {.ids = {1, 5}, .max_tokens = int64_t{1} << 60, .sampling = {.temperature = 1.5, .seed = 3}});
+  ASSERT_TRUE(full);  // still usable after all that
+  EXPECT_TRUE(full->finish_reason == "context" || full->finish_reason == "stop");
+}
+
+}  // namespace
+}  // namespace hlwq
