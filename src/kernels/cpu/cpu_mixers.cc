@@ -10,7 +10,6 @@
 namespace hlwq::cpu {
 namespace {
 
-constexpr int64_t kConvTaskChannels = 128;
 constexpr double kConvNs = 0.4;     // a channel and token
 constexpr double kScanNs = 0.1;     // a state element and token
 constexpr double kAttendNs = 0.06;  // a key element and head
@@ -40,10 +39,10 @@ void CpuBackend::mamba(const MambaArgs& args) {
   HLWQ_CHECK(shape.kernel >= 1 && shape.kernel <= kMaxConvKernel);
   HLWQ_CHECK(args.projected.rows <= scratch_.tokens && channels <= scratch_.conv_channels);
 
-  const int64_t parts = (channels + kConvTaskChannels - 1) / kConvTaskChannels;
+  const int64_t parts = (channels + kMaxConvChannels - 1) / kMaxConvChannels;
   parallel(segments * parts, static_cast<double>(channels * tokens) * kConvNs, [&](int64_t task) {
     const Segment& s = args.segments[static_cast<size_t>(task / parts)];
-    const int64_t first = task % parts * kConvTaskChannels;
+    const int64_t first = task % parts * kMaxConvChannels;
     kernels_.convolve({
         .raw = args.projected.row(s.first_token) + inner + first,
         .raw_stride = stride,
@@ -53,7 +52,7 @@ void CpuBackend::mamba(const MambaArgs& args) {
         .fresh = s.position == 0,
         .out = scratch_.convolved + s.first_token * channels + first,
         .out_stride = channels,
-        .channels = std::min(kConvTaskChannels, channels - first),
+        .channels = std::min(kMaxConvChannels, channels - first),
         .tokens = s.tokens,
         .kernel = shape.kernel,
     });

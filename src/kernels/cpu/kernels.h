@@ -60,6 +60,7 @@ struct Convolution {
   int64_t channels = 0, tokens = 0, kernel = 0;
 };
 inline constexpr int64_t kMaxConvKernel = 8;
+inline constexpr int64_t kMaxConvChannels = 128;  // of a task
 
 // The selective scan of one head over consecutive tokens, D skip and gate:
 // y[t][p] = (S_t[p] . C_t + d * x[t][p]) * silu(z[t][p]).

@@ -62,6 +62,24 @@ HLWQ_INLINE float sum_lanes(Lanes x) {
   const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
+// Lanes i < 8 are the sums of a[i], in the tree of sum_lanes.
+HLWQ_INLINE __m256 sum_each_of_eight(const Lanes* a) {
+  // Lane 4j + i of the result comes from slot 2i + j of the first step.
+  __m256 four[4], two[2];
+  for (int i = 0; i < 4; ++i) {
+    const __m256 x = _mm256_add_ps(a[i].a, a[i].b), y = _mm256_add_ps(a[4 + i].a, a[4 + i].b);
+    four[i] = _mm256_add_ps(_mm256_permute2f128_ps(x, y, 0x20), _mm256_permute2f128_ps(x, y, 0x31));
+  }
+  for (int i = 0; i < 2; ++i) {
+    const __m256 x = four[2 * i], y = four[2 * i + 1];
+    two[i] = _mm256_add_ps(_mm256_shuffle_ps(x, y, 0x44), _mm256_shuffle_ps(x, y, 0xee));
+  }
+  return _mm256_add_ps(_mm256_shuffle_ps(two[0], two[1], 0x88),
+                       _mm256_shuffle_ps(two[0], two[1], 0xdd));
+}
+HLWQ_INLINE Lanes sum_each(const Lanes (&a)[16]) {
+  return {sum_each_of_eight(a), sum_each_of_eight(a + 8)};
+}
 HLWQ_INLINE float largest_lane(Lanes x) {
   const __m256 eight = _mm256_max_ps(x.a, x.b);
   const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));

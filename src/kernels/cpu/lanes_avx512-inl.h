@@ -36,6 +36,25 @@ HLWQ_INLINE float sum_lanes(Lanes a) {
   const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
+HLWQ_INLINE Lanes sum_each(const Lanes (&a)[16]) {
+  // Lane 4j + i of the result comes from slot 4i + j of the first step.
+  __m512 eight[8], four[4], two[2];
+  for (int i = 0; i < 8; ++i) {
+    const int s = 2 * i, t = s + 1;
+    const __m512 x = a[4 * (s % 4) + s / 4].v, y = a[4 * (t % 4) + t / 4].v;
+    eight[i] = _mm512_add_ps(_mm512_shuffle_f32x4(x, y, 0x44), _mm512_shuffle_f32x4(x, y, 0xee));
+  }
+  for (int i = 0; i < 4; ++i) {
+    const __m512 x = eight[2 * i], y = eight[2 * i + 1];
+    four[i] = _mm512_add_ps(_mm512_shuffle_f32x4(x, y, 0x88), _mm512_shuffle_f32x4(x, y, 0xdd));
+  }
+  for (int i = 0; i < 2; ++i) {
+    const __m512 x = four[2 * i], y = four[2 * i + 1];
+    two[i] = _mm512_add_ps(_mm512_shuffle_ps(x, y, 0x44), _mm512_shuffle_ps(x, y, 0xee));
+  }
+  return {_mm512_add_ps(_mm512_shuffle_ps(two[0], two[1], 0x88),
+                        _mm512_shuffle_ps(two[0], two[1], 0xdd))};
+}
 HLWQ_INLINE float largest_lane(Lanes a) { return _mm512_reduce_max_ps(a.v); }
 template <int Stride>
 HLWQ_INLINE Lanes butterfly_lanes(Lanes x) {

@@ -80,6 +80,12 @@ HLWQ_INLINE float sum_lanes(Lanes a) {
   }
   return a.v[0];
 }
+// Lane i is sum_lanes(a[i]).
+HLWQ_INLINE Lanes sum_each(const Lanes (&a)[16]) {
+  Lanes r;
+  HLWQ_LANES(i) r.v[i] = sum_lanes(a[i]);
+  return r;
+}
 HLWQ_INLINE float largest_lane(Lanes a) {
   float m = a.v[0];
   HLWQ_LANES(i) m = a.v[i] > m ? a.v[i] : m;

@@ -6,42 +6,52 @@
 //           e^(dt*A)
 // Shapes  see Convolution and Scan in kernels.h; 16 lanes along channels, along n in the scan
 // Bytes   decode: 8 * head_dim * state a head (read and write); prefill: in L1
-// Method  the window lives in registers; 4 rows p share each load of B and C
+// Method  convolution: a token's row of channels at a time, earlier rows still in L1. Scan: 4 rows
+// p
+//         share each load of B and C; the rows of the next tokens lie pages apart and are
+//         prefetched
 
 void convolve(const Convolution& a) {
+  constexpr int64_t kMost = kMaxConvChannels;
   const auto kernel = static_cast<int>(a.kernel);
-  for (int64_t first = 0; first < a.channels; first += 16) {
-    const int64_t n = a.channels - first < 16 ? a.channels - first : 16;
-    Lanes weight[kMaxConvKernel], window[kMaxConvKernel];
-    alignas(64) float column[16] = {};
-    for (int k = 0; k < kernel; ++k) {
-      for (int64_t j = 0; j < n; ++j) column[j] = a.weight[(first + j) * kernel + k];
-      weight[k] = load(column);
+  const int64_t history = kernel - 1;
+  alignas(64) float weight[kMaxConvKernel][kMost] = {}, before[kMaxConvKernel][kMost] = {};
+  for (int64_t j = 0; j < a.channels; ++j) {
+    for (int k = 0; k < kernel; ++k) weight[k][j] = a.weight[j * kernel + k];
+    for (int k = 0; k < history && !a.fresh; ++k) before[k][j] = a.state[j * history + k];
+  }
+  // Raw inputs of token t, or of the window when t is negative.
+  const auto row = [&](int64_t t) {
+    return t < 0 ? before[history + t] : a.raw + t * a.raw_stride;
+  };
+  for (int64_t t = 0; t < a.tokens; ++t) {
+    const float* in[kMaxConvKernel];
+    for (int k = 0; k < kernel; ++k) in[k] = row(t - history + k);
+    float* out = a.out + t * a.out_stride;
+    int64_t j = 0;
+    for (; j + 16 <= a.channels; j += 16) {
+      Lanes sum = a.bias == nullptr ? set1(0.0f) : load(a.bias + j);
+      for (int k = 0; k < kernel; ++k) sum = fma(load(weight[k] + j), load(in[k] + j), sum);
+      store(out + j, silu(sum));
     }
-    float* state = a.state + first * (kernel - 1);
-    for (int k = 0; k + 1 < kernel; ++k) {
-      for (int64_t j = 0; j < n; ++j) column[j] = a.fresh ? 0.0f : state[j * (kernel - 1) + k];
-      window[k] = load(column);
+    if (const int64_t n = a.channels - j; n > 0) {
+      Lanes sum = a.bias == nullptr ? set1(0.0f) : load_first(a.bias + j, n);
+      for (int k = 0; k < kernel; ++k) {
+        sum = fma(load(weight[k] + j), load_first(in[k] + j, n), sum);
+      }
+      store_first(out + j, silu(sum), n);
     }
-    const Lanes bias = a.bias == nullptr ? set1(0.0f) : load_first(a.bias + first, n);
-    for (int64_t t = 0; t < a.tokens; ++t) {
-      window[kernel - 1] = load_first(a.raw + t * a.raw_stride + first, n);
-      Lanes sum = bias;
-      for (int k = 0; k < kernel; ++k) sum = fma(weight[k], window[k], sum);
-      store_first(a.out + t * a.out_stride + first, silu(sum), n);
-      for (int k = 0; k + 1 < kernel; ++k) window[k] = window[k + 1];
-    }
-    for (int k = 0; k + 1 < kernel; ++k) {
-      store(column, window[k]);
-      for (int64_t j = 0; j < n; ++j) state[j * (kernel - 1) + k] = column[j];
-    }
+  }
+  for (int k = 0; k < history; ++k) {
+    const float* last = row(a.tokens - history + k);
+    for (int64_t j = 0; j < a.channels; ++j) a.state[j * history + k] = last[j];
   }
 }
 
-// y[p] = S[p] . C for Rows rows after their update.
+// Updates Rows rows of a state; row_sums[r] are the 16 partial sums of S[r] . C.
 template <int Rows>
 HLWQ_INLINE void scan_rows(float* state, int64_t size, const float* b, const float* c, Lanes decay,
-                           const float* dt_x, float* y) {
+                           const float* dt_x, Lanes* row_sums) {
   Lanes in[Rows], sums[Rows];
   for (int r = 0; r < Rows; ++r) {
     in[r] = set1(dt_x[r]);
@@ -67,10 +77,15 @@ HLWQ_INLINE void scan_rows(float* state, int64_t size, const float* b, const flo
       sums[r] = fma(next, cn, sums[r]);
     }
   }
-  for (int r = 0; r < Rows; ++r) y[r] = sum_lanes(sums[r]);
+  for (int r = 0; r < Rows; ++r) row_sums[r] = sums[r];
+}
+
+HLWQ_INLINE void prefetch_floats(const float* p, int64_t count) {
+  for (int64_t i = 0; i < count; i += 16) __builtin_prefetch(p + i);
 }
 
 void scan(const Scan& a) {
+  constexpr int64_t kAhead = 2;  // tokens
   const int64_t size = a.state_size;
   if (a.fresh) {
     for (int64_t i = 0; i < a.head_dim * size; ++i) a.state[i] = 0.0f;
@@ -82,24 +97,33 @@ void scan(const Scan& a) {
     const float* c = a.c + t * a.x_stride;
     const float* z = a.z + t * a.raw_stride;
     float* y = a.y + t * a.y_stride;
+    if (t + kAhead < a.tokens) {
+      prefetch_floats(x + kAhead * a.x_stride, a.head_dim);
+      prefetch_floats(b + kAhead * a.x_stride, size);
+      prefetch_floats(c + kAhead * a.x_stride, size);
+      prefetch_floats(z + kAhead * a.raw_stride, a.head_dim);
+      prefetch_floats(a.dt + (t + kAhead) * a.raw_stride, 1);
+    }
     const float raw = a.dt[t * a.raw_stride] + a.dt_bias;
     float dt = raw > 20.0f ? raw : __builtin_log1pf(__builtin_expf(raw));
     dt = dt < a.dt_min ? a.dt_min : dt > a.dt_max ? a.dt_max : dt;
     const Lanes decay = set1(__builtin_expf(dt * rate));
-    int64_t p = 0;
-    for (; p + 4 <= a.head_dim; p += 4) {
-      const float dt_x[4] = {dt * x[p], dt * x[p + 1], dt * x[p + 2], dt * x[p + 3]};
-      scan_rows<4>(a.state + p * size, size, b, c, decay, dt_x, y + p);
-    }
-    for (; p < a.head_dim; ++p) {
-      const float dt_x = dt * x[p];
-      scan_rows<1>(a.state + p * size, size, b, c, decay, &dt_x, y + p);
-    }
-    const Lanes d = set1(a.d);
-    for (p = 0; p < a.head_dim; p += 16) {
-      const int64_t n = a.head_dim - p < 16 ? a.head_dim - p : 16;
-      const Lanes v = fma(d, load_first(x + p, n), load_first(y + p, n));
-      store_first(y + p, v * silu(load_first(z + p, n)), n);
+    for (int64_t p = 0; p < a.head_dim; p += 16) {
+      const int64_t rows = a.head_dim - p < 16 ? a.head_dim - p : 16;
+      const Lanes xp = load_first(x + p, rows);
+      alignas(64) float dt_x[16];
+      store(dt_x, set1(dt) * xp);
+      Lanes sums[16];
+      int64_t r = 0;
+      for (; r + 4 <= rows; r += 4) {
+        scan_rows<4>(a.state + (p + r) * size, size, b, c, decay, dt_x + r, sums + r);
+      }
+      for (; r < rows; ++r) {
+        scan_rows<1>(a.state + (p + r) * size, size, b, c, decay, dt_x + r, sums + r);
+      }
+      for (; r < 16; ++r) sums[r] = set1(0.0f);
+      const Lanes v = fma(set1(a.d), xp, sum_each(sums));
+      store_first(y + p, v * silu(load_first(z + p, rows)), rows);
     }
   }
 }

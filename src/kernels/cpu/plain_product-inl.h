@@ -3,7 +3,8 @@
 // Shapes  any rows, cols, tokens; rows of W and x contiguous
 // Bytes   rows*cols*(2 or 4) once per four tokens
 // Floor   one token: memory; many: one fma of 16 lanes per 16 products
-// Method  a register tile of 4 rows x 4 tokens, so that each load serves four fma
+// Method  a register tile of 4 rows x 4 tokens, so that each load serves four fma; 16 rows x 1
+// token
 
 HLWQ_INLINE void finish_output(const Product& p, int64_t t, int64_t r, float value) {
   float* y = p.y + t * p.y_stride + r;
@@ -64,8 +65,16 @@ HLWQ_INLINE void plain_tile(const Product& p, int64_t row, int64_t token) {
       }
     }
   }
-  for (int r = 0; r < Rows; ++r) {
-    for (int t = 0; t < Tokens; ++t) finish_output(p, token + t, row + r, sum_lanes(sums[r][t]));
+  if constexpr (Rows * Tokens == 16) {
+    Lanes flat[16];
+    for (int n = 0; n < 16; ++n) flat[n] = sums[n / Tokens][n % Tokens];
+    alignas(64) float values[16];
+    store(values, sum_each(flat));
+    for (int n = 0; n < 16; ++n) finish_output(p, token + n % Tokens, row + n / Tokens, values[n]);
+  } else {
+    for (int r = 0; r < Rows; ++r) {
+      for (int t = 0; t < Tokens; ++t) finish_output(p, token + t, row + r, sum_lanes(sums[r][t]));
+    }
   }
 }
 
@@ -79,6 +88,9 @@ HLWQ_INLINE void plain_rows(const Product& p, int64_t row) {
 template <WeightKind Kind>
 void plain_product_of(const Product& p, int64_t begin, int64_t end) {
   int64_t row = begin;
+  if (p.tokens == 1) {
+    for (; row + 16 <= end; row += 16) plain_tile<Kind, 16, 1>(p, row, 0);
+  }
   for (; row + 4 <= end; row += 4) plain_rows<Kind, 4>(p, row);
   for (; row < end; ++row) plain_rows<Kind, 1>(p, row);
 }
