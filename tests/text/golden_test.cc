@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "tests/text/text_test_support.h"
 #include "text/byte_level.h"
 #include "text/pre_tokenizer.h"

@@ -1,6 +1,7 @@
 #include "tests/text/text_test_support.h"
 
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <sstream>
 #include <stdexcept>
 

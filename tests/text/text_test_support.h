@@ -1,7 +1,7 @@
 #pragma once
 // A tokenizer.json small enough to reason about, and readers of the packed test data.
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
