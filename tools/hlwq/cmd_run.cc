@@ -1,0 +1,127 @@
+// hlwq run: a prompt in, text out as it comes.
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/App.hpp>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "api/check_options.h"
+#include "base/log.h"
+#include "commands.h"
+#include "hlwq/engine.h"
+#include "interrupt.h"
+#include "open_engine.h"
+#include "option_flags.h"
+
+namespace hlwq::cli {
+namespace {
+
+struct RunFlags {
+  std::string model;
+  std::optional<std::string> prompt;
+  bool chat = false, json = false;
+  int64_t tokens = 128;
+  std::vector<std::string> stop;
+  SamplingOptions sampling;
+  EngineOptions engine;
+};
+
+// -p, or standard input without its last line end.
+Result<std::string> prompt_of(const RunFlags& flags) {
+  if (flags.prompt) return *flags.prompt;
+  if (isatty(STDIN_FILENO) == 1) log(LogLevel::kInfo, "type the prompt, then Ctrl-D");
+  HLWQ_TRY_ASSIGN(std::string text, read_standard_input());
+  if (text.ends_with('\n')) text.pop_back();
+  return text;
+}
+
+nlohmann::json report(const Engine& engine, const GenerateRequest& request,
+                      const GenerateResult& result) {
+  nlohmann::json sampling = to_json(engine.resolve(request.sampling));
+  sampling["seed"] = result.seed;
+  return {{"text", result.text},
+          {"ids", result.ids},
+          {"prompt_tokens", result.prompt_tokens},
+          {"generated_tokens", result.generated_tokens},
+          {"prompt_tok_s", result.prompt_tok_s},
+          {"decode_tok_s", result.decode_tok_s},
+          {"finish_reason", result.finish_reason},
+          {"prompt_ids", request.ids},
+          {"sampling", sampling},
+          {"device", engine.info().device},
+          {"compute", engine.info().compute}};
+}
+
+int run(const RunFlags& flags) {
+  if (const Status checked = check_options(flags.engine); !checked)
+    return bad_usage(checked.error().message);
+  if (const Status checked = check_options(flags.sampling); !checked)
+    return bad_usage(checked.error().message);
+  for (const std::string& stop : flags.stop)
+    if (stop.empty()) return bad_usage("--stop: got an empty string");
+  const auto prompt = prompt_of(flags);
+  if (!prompt) return failed(prompt.error());
+
+  auto engine = open_engine(flags.model, flags.engine);
+  if (!engine) return failed(engine.error());
+  const ChatTurn turn = {"user", *prompt};
+  auto ids = flags.chat ? engine->chat_prompt({&turn, 1}) : engine->tokenize(*prompt);
+  if (!ids) return failed(ids.error());
+  GenerateRequest request = {.ids = std::move(*ids),
+                             .max_tokens = flags.tokens,
+                             .sampling = flags.sampling,
+                             .stop = flags.stop,
+                             .cancel = catch_interrupts()};
+  if (!flags.json)
+    request.on_text = [](std::string_view piece) {
+      print(piece);
+      return true;
+    };
+  const auto result = engine->generate(request);
+  if (!result) {
+    if (!flags.json) print("\n");
+    return failed(result.error());
+  }
+  int code = kDone;
+  if (flags.json) {
+    code = print_json(report(*engine, request, *result));
+  } else {
+    print("\n");
+    code = finish_output();
+    log(LogLevel::kInfo,
+        fmt::format("{} prompt tokens at {:.1f} tok/s, {} generated at {:.1f} tok/s, ended by {}",
+                    result->prompt_tokens, result->prompt_tok_s, result->generated_tokens,
+                    result->decode_tok_s, result->finish_reason));
+  }
+  if (result->finish_reason == "cancelled") return failed({ErrorCode::kCancelled, "interrupted"});
+  return code;
+}
+
+}  // namespace
+
+void add_run(CLI::App& app, Commands& commands) {
+  CLI::App* const command =
+      app.add_subcommand("run", "Continue a prompt, or answer it with --chat");
+  const auto flags = std::make_shared<RunFlags>();
+  command->add_option("MODEL", flags->model, "model folder")->required()->type_name("DIR");
+  command
+      ->add_option("-p,--prompt", flags->prompt,
+                   "the prompt; without it, standard input less its last line end")
+      ->type_name("TEXT");
+  command->add_flag("--chat", flags->chat, "wrap the prompt in the model's chat template");
+  command->add_option("-n,--tokens", flags->tokens, "most tokens to generate")
+      ->type_name("N")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))
+      ->capture_default_str();
+  command->add_option("--stop", flags->stop, "text that ends the answer; may be given again")
+      ->type_name("TEXT")
+      ->allow_extra_args(false);
+  command->add_flag("--json", flags->json, "one JSON object instead of streamed text");
+  add_flags(*command, flags->sampling, "Sampling");
+  add_flags(*command, flags->engine, "Engine");
+  commands.add(command, [flags] { return run(*flags); });
+}
+
+}  // namespace hlwq::cli

@@ -1,0 +1,18 @@
+#pragma once
+// The subcommands, in the order the help shows them.
+
+#include "command.h"
+
+namespace hlwq::cli {
+
+void add_demo(CLI::App& app, Commands& commands);
+void add_quantize(CLI::App& app, Commands& commands);
+void add_dequantize(CLI::App& app, Commands& commands);
+void add_inspect(CLI::App& app, Commands& commands);
+void add_compare(CLI::App& app, Commands& commands);
+void add_run(CLI::App& app, Commands& commands);
+void add_logits(CLI::App& app, Commands& commands);
+void add_tokenize(CLI::App& app, Commands& commands);
+void add_ppl(CLI::App& app, Commands& commands);
+
+}  // namespace hlwq::cli
