@@ -152,6 +152,18 @@ std::string quantization_config(const QuantizeOptions& options) {
       options.bits, kBlock);
 }
 
+// In polar_config.json, and in each shard's fingerprint: a resumed run must have the same settings.
+std::string describe(const QuantizeOptions& options) {
+  const auto codebook_name = options.codebook == CodebookKind::kGrid      ? "grid"
+                             : options.codebook == CodebookKind::kOptimal ? "optimal"
+                             : options.codebook == CodebookKind::kWire    ? "published"
+                                                                          : "published KV";
+  const auto norms_name = options.norms == NormRule::kSearch         ? "search"
+                          : options.norms == NormRule::kLeastSquares ? "least-squares"
+                                                                     : "plain";
+  return fmt::format("HLWQ Q{}: {} codebook, {} norms", options.bits, codebook_name, norms_name);
+}
+
 Status check_options(const QuantizeOptions& options) {
   if (options.bits < kMinBits || options.bits > kMaxBits)
     return fail(ErrorCode::kInvalidArgument,
@@ -191,7 +203,7 @@ Result<QuantizeReport> quantize_checkpoint(const std::string& source_path, const
                                .shard_bytes = options.shard_bytes,
                                .resume = options.resume,
                                .levels_by_bits = std::vector<Levels>(kMaxBits + 1),
-                               .notes = {}};
+                               .notes = {describe(options)}};
   writer_options.levels_by_bits[static_cast<size_t>(options.bits)] = levels;
   if (!options.dry_run) HLWQ_TRY(prepare_output_folder(out, options.force, options.resume));
   HLWQ_TRY_ASSIGN(HlwqWriter writer, HlwqWriter::create(out, std::move(tensors), writer_options));
