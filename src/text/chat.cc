@@ -13,13 +13,26 @@ constexpr std::string_view kChatmlTemplate =
     "{%- endfor %}"
     "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}";
 
+// A line end in a Jinja string is the escape or the character itself; files have both.
+std::string with_escaped_line_ends(std::string_view text) {
+  std::string escaped;
+  for (const char c : text) {
+    if (c == '\n') {
+      escaped += "\\n";
+    } else {
+      escaped += c;
+    }
+  }
+  return escaped;
+}
+
 constexpr std::string_view kTurnStart = "<|im_start|>";
 constexpr std::string_view kTurnEnd = "<|im_end|>";
 
 }  // namespace
 
 Status check_chatml_template(std::string_view chat_template) {
-  if (chat_template == kChatmlTemplate) return {};
+  if (with_escaped_line_ends(chat_template) == kChatmlTemplate) return {};
   return fail(ErrorCode::kUnsupported,
               fmt::format("chat_template ({} bytes) is not the plain ChatML template, the only one "
                           "supported",

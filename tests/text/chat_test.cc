@@ -16,6 +16,12 @@ constexpr const char* kTemplate =
 
 TEST(Chat, KnowsOneTemplate) {
   EXPECT_TRUE(check_chatml_template(kTemplate));
+  // As the model that ships has it: line ends themselves inside the template's strings.
+  const auto tiny = Tokenizer::open(std::string(HLWQ_SOURCE_DIR) + "/models/tiny-nemotron-h");
+  ASSERT_TRUE(tiny) << tiny.error().message;
+  ASSERT_TRUE(tiny->chat_template());
+  EXPECT_NE(tiny->chat_template()->find('\n'), std::string::npos);
+  EXPECT_TRUE(check_chatml_template(*tiny->chat_template()));
   const Status other = check_chatml_template(std::string(kTemplate) + " ");
   ASSERT_FALSE(other);
   EXPECT_EQ(other.error().code, ErrorCode::kUnsupported);
