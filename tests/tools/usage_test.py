@@ -27,8 +27,8 @@ class Usage(CommandTest):
             out = self.text(name, "--help").decode()
             for flag in flags:
                 self.assertIn(flag, out, name)
-        self.assertIn("[128]", self.text("run", "--help").decode())
-        self.assertIn("[512]", self.text("ppl", "--help").decode())
+        self.assertIn("-n,--max-tokens N=128", self.text("run", "--help").decode())
+        self.assertIn("--window N=512", self.text("ppl", "--help").decode())
 
     def test_version(self):
         self.assertRegex(self.text("--version").decode(), r"^hlwq \d+\.\d+\.\d+\n$")
@@ -40,8 +40,8 @@ class Usage(CommandTest):
         self.fails(2, "ppl", MODEL)
         for flags, says in [
             (["--loud"], "--loud"),
-            (["-n", "many"], "-n"),
-            (["-n", "-1"], "-n"),
+            (["-n", "many"], "--max-tokens"),
+            (["-n", "-1"], "--max-tokens"),
             (["--temperature", "warm"], "--temperature"),
             (["--temperature", "-1"], "--temperature"),
             (["--temperature", "nan"], "--temperature"),

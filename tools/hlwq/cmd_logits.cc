@@ -93,28 +93,28 @@ void add_logits(CLI::App& app, Commands& commands) {
   CLI::App* const command = app.add_subcommand("logits", "Token ids in, logits out");
   const auto flags = std::make_shared<LogitsFlags>();
   LogitsRequest& request = flags->request;
-  const auto positive = CLI::Range(int64_t{1}, int64_t{1} << 16);
+  const auto positive = in_range(1, int64_t{1} << 16);
   command->add_option("MODEL", flags->model, "model folder")->required()->type_name("DIR");
   command->add_option("--ids", flags->ids, "token ids, such as 1,2,3")->type_name("IDS");
   command->add_option("--ids-file", flags->ids_file, "file of token ids (commas or white space)")
       ->type_name("FILE");
   command->add_option("--top", request.top, "how many of the largest logits to report")
       ->type_name("N")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 30))
+      ->check(in_range(0, int64_t{1} << 30))
       ->capture_default_str();
   command->add_flag("--all", request.all, "report every position, not only the last");
   command
       ->add_option("--prefill", request.prefill,
                    "how many ids go in as a prompt, the rest one by one; unset: all")
       ->type_name("N")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
+      ->check(in_range(0, int64_t{1} << 40));
   command->add_option("--chunk", request.chunk, "tokens of the prompt in one step")
       ->type_name("N")
       ->check(positive)
       ->capture_default_str();
   command->add_option("--batch", request.batch, "copies of the sequence in the same steps")
       ->type_name("N")
-      ->check(CLI::Range(int64_t{1}, int64_t{256}))
+      ->check(in_range(1, 256))
       ->capture_default_str();
   command->add_flag("--json", flags->json, "one JSON object, with all logits of the last position");
   add_flags(*command, flags->engine, "Engine");

@@ -102,11 +102,11 @@ void add_ppl(CLI::App& app, Commands& commands) {
   command->add_option("FILE", flags->file, "the text")->required()->type_name("FILE");
   command->add_option("--window", flags->window, "tokens of a window")
       ->type_name("N")
-      ->check(CLI::Range(int64_t{2}, int64_t{1} << 24))
+      ->check(in_range(2, int64_t{1} << 24))
       ->capture_default_str();
   command->add_option("--windows", flags->windows, "how many windows; 0: all whole ones")
       ->type_name("N")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))
+      ->check(in_range(0, int64_t{1} << 40))
       ->capture_default_str();
   command
       ->add_option("--kl-against", flags->kl_against,

@@ -74,14 +74,16 @@ int run(const RunFlags& flags) {
                              .sampling = flags.sampling,
                              .stop = flags.stop,
                              .cancel = catch_interrupts()};
+  bool printed = false;
   if (!flags.json)
-    request.on_text = [](std::string_view piece) {
+    request.on_text = [&](std::string_view piece) {
       print(piece);
+      printed = true;
       return true;
     };
   const auto result = engine->generate(request);
   if (!result) {
-    if (!flags.json) print("\n");
+    if (printed) print("\n");
     return failed(result.error());
   }
   int code = kDone;
@@ -111,9 +113,9 @@ void add_run(CLI::App& app, Commands& commands) {
                    "the prompt; without it, standard input less its last line end")
       ->type_name("TEXT");
   command->add_flag("--chat", flags->chat, "wrap the prompt in the model's chat template");
-  command->add_option("-n,--tokens", flags->tokens, "most tokens to generate")
+  command->add_option("-n,--max-tokens", flags->tokens, "most tokens to generate")
       ->type_name("N")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40))
+      ->check(in_range(0, int64_t{1} << 40))
       ->capture_default_str();
   command->add_option("--stop", flags->stop, "text that ends the answer; may be given again")
       ->type_name("TEXT")

@@ -83,6 +83,10 @@ Result<std::string> read_standard_input() {
   }
 }
 
+CLI::Validator in_range(int64_t least, int64_t most) {
+  return CLI::Range(least, most).description("");
+}
+
 void install_log_sink() {
   set_log_sink([](LogLevel level, std::string_view line) {
     if (level == LogLevel::kDebug) return;

@@ -6,6 +6,7 @@
 // The contract: exit 0 done, 1 the work failed, 2 bad usage; with --json exactly one JSON object
 // on standard output; everything else, progress and logs included, goes to standard error.
 
+#include <cstdint>
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
@@ -17,7 +18,8 @@
 
 namespace CLI {
 class App;
-}
+class Validator;
+}  // namespace CLI
 
 namespace hlwq::cli {
 
@@ -55,6 +57,9 @@ void print(std::string_view text);
 
 // All of standard input. Errors: kIo.
 [[nodiscard]] Result<std::string> read_standard_input();
+
+// A check for whole numbers in [least, most]; the help stays free of it.
+[[nodiscard]] CLI::Validator in_range(int64_t least, int64_t most);
 
 // Sends the library's log lines to standard error.
 void install_log_sink();
