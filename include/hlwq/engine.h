@@ -22,10 +22,10 @@ namespace hlwq {
 [[nodiscard]] std::string_view version();  // "0.1.0"
 
 struct ModelInfo {
-  std::string path;
-  std::string device;   // "cpu", "reference"
-  std::string backend;  // one line: instruction sets, threads
-  std::string compute;  // "int8" or "exact" when something is coded, else "f32"
+  std::string path = {};
+  std::string device = {};   // "cpu", "reference"
+  std::string backend = {};  // one line: instruction sets, threads
+  std::string compute = {};  // "int8" or "exact" when something is coded, else "f32"
   int64_t layers = 0, hidden = 0, vocabulary = 0;
   int64_t context = 0;        // tokens
   int64_t max_positions = 0;  // the model's own limit; 0: none stated
@@ -33,12 +33,12 @@ struct ModelInfo {
 };
 
 struct ChatTurn {
-  std::string role;  // "system", "user", "assistant"
-  std::string content;
+  std::string role = {};  // "system", "user", "assistant"
+  std::string content = {};
 };
 
 struct GenerateRequest {
-  std::vector<int32_t> ids;  // the prompt
+  std::vector<int32_t> ids = {};  // the prompt
   int64_t max_tokens = 128;
   SamplingOptions sampling = {};
   std::vector<std::string> stop = {};                        // stop strings, cut out of the text
@@ -47,38 +47,38 @@ struct GenerateRequest {
 };
 
 struct GenerateResult {
-  std::string text;
-  std::vector<int32_t> ids;  // a stop id is the last of them
+  std::string text = {};
+  std::vector<int32_t> ids = {};  // a stop id is the last of them
   int64_t prompt_tokens = 0, generated_tokens = 0;
-  double prompt_tok_s = 0;    // 0: nothing was timed
-  double decode_tok_s = 0;    // without the first token, which the prompt gives
-  std::string finish_reason;  // "stop", "length", "context", "cancelled"
-  int64_t seed = 0;           // that was used
+  double prompt_tok_s = 0;         // 0: nothing was timed
+  double decode_tok_s = 0;         // without the first token, which the prompt gives
+  std::string finish_reason = {};  // "stop", "length", "context", "cancelled"
+  int64_t seed = 0;                // that was used
 };
 
 struct LogitsRequest {
-  std::vector<int32_t> ids;
-  std::optional<int64_t> prefill;  // the first so many go in as a prompt; unset: all
-  int64_t chunk = 512;             // where the prompt is cut
-  int64_t batch = 1;               // copies of the sequence, side by side in the same steps
-  int64_t top = 20;                // how many of each reported position
-  bool all = false;                // report every position instead of the last
+  std::vector<int32_t> ids = {};
+  std::optional<int64_t> prefill = {};  // the first so many go in as a prompt; unset: all
+  int64_t chunk = 512;                  // where the prompt is cut
+  int64_t batch = 1;                    // copies of the sequence, side by side in the same steps
+  int64_t top = 20;                     // how many of each reported position
+  bool all = false;                     // report every position instead of the last
 };
 
 struct PositionLogits {
   int64_t position = 0;
-  std::vector<int32_t> top_ids;  // by falling logit, ties by id
-  std::vector<float> top_logits;
+  std::vector<int32_t> top_ids = {};  // by falling logit, ties by id
+  std::vector<float> top_logits = {};
 };
 
 struct LogitsResult {
-  std::vector<PositionLogits> positions;
-  std::vector<float> last;   // [vocabulary], of the last position, first copy
-  bool copies_equal = true;  // every copy gave the same bits at the last position
+  std::vector<PositionLogits> positions = {};
+  std::vector<float> last = {};  // [vocabulary], of the last position, first copy
+  bool copies_equal = true;      // every copy gave the same bits at the last position
 };
 
 struct PerplexityRequest {
-  std::vector<int32_t> ids;
+  std::vector<int32_t> ids = {};
   int64_t window = 512;                                            // tokens
   int64_t windows = 0;                                             // 0: all whole ones
   std::function<void(int64_t done, int64_t total)> progress = {};  // windows
@@ -90,7 +90,7 @@ struct PerplexityResult {
   double ppl_stderr = 0, nll_stderr = 0;  // from the spread over windows
   int64_t tokens = 0, windows = 0;        // predictions, windows
   // Against a reference engine: KL = sum p_ref ln(p_ref / p) in nats; share of equal top tokens.
-  std::optional<double> kl_mean, kl_p99, top1;
+  std::optional<double> kl_mean = {}, kl_p99 = {}, top1 = {};
 };
 
 class Engine {

@@ -25,8 +25,8 @@ struct EngineOptions {
   int64_t context = 0;
   int64_t kv_cache_nbits = 16;
   int64_t prefill_chunk = 512;
-  std::string base;
-  std::string vram;
+  std::string base = {};
+  std::string vram = {};
   std::string moe_expert_cache_size = "all";
   std::string cache_policy = "lru";
   std::string cpu_experts = "auto";
@@ -97,13 +97,13 @@ struct EngineOptions {
 
 // Unset fields take the value of the model's generation_config.json, else the default named here.
 struct SamplingOptions {
-  std::optional<double> temperature;     // 0.8
-  std::optional<int64_t> top_k;          // 0
-  std::optional<double> top_p;           // 1
-  std::optional<double> min_p;           // 0
-  std::optional<double> repeat_penalty;  // 1
-  std::optional<int64_t> repeat_window;  // 64
-  std::optional<int64_t> seed;           // drawn anew for each request, and reported
+  std::optional<double> temperature = {};     // 0.8
+  std::optional<int64_t> top_k = {};          // 0
+  std::optional<double> top_p = {};           // 1
+  std::optional<double> min_p = {};           // 0
+  std::optional<double> repeat_penalty = {};  // 1
+  std::optional<int64_t> repeat_window = {};  // 64
+  std::optional<int64_t> seed = {};           // drawn anew for each request, and reported
 
   template <typename Visitor>
   void visit(Visitor&& v) {

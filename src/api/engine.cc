@@ -244,10 +244,7 @@ Result<PerplexityResult> Engine::perplexity(const PerplexityRequest& request, En
                                .ppl_stderr = report.ppl_stderr,
                                .nll_stderr = report.nll_stderr,
                                .tokens = report.predictions,
-                               .windows = report.windows,
-                               .kl_mean = std::nullopt,
-                               .kl_p99 = std::nullopt,
-                               .top1 = std::nullopt};
+                               .windows = report.windows};
     if (report.divergence) {
       result.kl_mean = report.divergence->kl_mean;
       result.kl_p99 = report.divergence->kl_p99;

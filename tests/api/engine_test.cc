@@ -78,7 +78,7 @@ TEST(Engine, GreedyContinuationsAreThoseOfTransformers) {
     std::vector<int32_t> expected = golden<int32_t>(name + ".greedy32");
     expected.resize(result->ids.size());  // ours ends at a stop id
     EXPECT_EQ(result->ids, expected);
-    if (result->finish_reason == "length") EXPECT_EQ(result->ids.size(), 32u);
+    EXPECT_TRUE(result->finish_reason == "stop" || result->ids.size() == 32u);
   }
 }
 
