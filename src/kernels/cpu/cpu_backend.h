@@ -95,6 +95,7 @@ class CpuBackend final : public Backend {
   [[nodiscard]] Product make_product(const Matrix& matrix, const Activation& x,
                                      const float* rotated) const;
   // Starts a list of products, adds to it, runs the list in one parallel region.
+  void start_jobs() { job_count_ = 0; }
   void add_job(const Product& product);
   void run_jobs();
   // Rotated rows of x for exact products: [x.rows, blocks*128] in `rotated`.

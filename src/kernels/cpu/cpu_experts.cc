@@ -60,6 +60,7 @@ void CpuBackend::route(const RouteArgs& args) {
   Product gate = make_product(args.gate, u, nullptr);
   gate.y = scratch_.scores;
   gate.y_stride = experts;
+  start_jobs();
   add_job(gate);
   run_jobs();
   const auto values = static_cast<double>(experts);
@@ -138,6 +139,7 @@ void CpuBackend::mlp(const MlpArgs& args) {
   product.y_stride = args.y.stride;
   product.bias = args.down_bias;
   product.accumulate = args.accumulate;
+  start_jobs();
   add_job(product);
   run_jobs();
 }
@@ -180,6 +182,7 @@ void CpuBackend::experts(const ExpertsArgs& args) {
     HLWQ_CHECK(tokens <= scratch_.tokens && args.x.x.cols <= scratch_.width);
     rotate(args.x.x, scratch_.rotated);
   }
+  start_jobs();
   for (int64_t e = 0; e < count; ++e) {
     if (begin[e] == begin[e + 1]) continue;
     const Mlp& expert = args.experts[static_cast<size_t>(e)];
@@ -196,6 +199,7 @@ void CpuBackend::experts(const ExpertsArgs& args) {
   run_jobs();
 
   const Activation hidden = activate_hidden(tokens * used, any.down);
+  start_jobs();
   for (int64_t e = 0; e < count; ++e) {
     if (begin[e] == begin[e + 1]) continue;
     Product down =

@@ -119,7 +119,6 @@ void CpuBackend::add_job(const Product& product) {
 
 void CpuBackend::run_jobs() {
   const std::span<Job> jobs = jobs_.first(job_count_);
-  job_count_ = 0;
   const auto row_ns = [&](const Job& job) {
     const Rate rate = !coded(job.product)           ? kPlainRate
                       : compute_ == Compute::kExact ? kExactRate
@@ -157,6 +156,7 @@ void CpuBackend::project(const ProjectArgs& args) {
     HLWQ_CHECK(x.x.rows <= scratch_.tokens && x.x.cols <= scratch_.width);
     rotate(x.x, scratch_.rotated);
   }
+  start_jobs();
   for (const Projection& projection : args.projections) {
     HLWQ_CHECK(projection.y.rows == x.x.rows && projection.y.cols == projection.weight.rows);
     Product product = make_product(projection.weight, x, scratch_.rotated);
