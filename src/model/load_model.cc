@@ -52,8 +52,7 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, Backend& back
   HLWQ_TRY_ASSIGN(NemotronHConfig config, read_model_config(path));
   const std::vector<ExpectedTensor> expected = expected_tensors(config);
   const std::vector<ExpectedTensor> spellings = all_spellings(expected);
-  HLWQ_TRY_ASSIGN(const Checkpoint checkpoint,
-                  Checkpoint::open(path, {.expected = spellings, .base = {}}));
+  HLWQ_TRY_ASSIGN(const Checkpoint checkpoint, Checkpoint::open(path, spellings));
   HLWQ_TRY_ASSIGN(TensorMap map, map_tensors(checkpoint, expected));
   HLWQ_TRY(refuse_unknown(checkpoint, map.unknown));
   nemotron_h::TensorSources sources;
@@ -63,7 +62,7 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, Backend& back
   // here by the parameter's name, and nothing else.
   std::optional<Checkpoint> base;
   if (!map.missing.empty() && !options.base.empty()) {
-    HLWQ_TRY_ASSIGN(base, Checkpoint::open(options.base, {.expected = spellings, .base = {}}));
+    HLWQ_TRY_ASSIGN(base, Checkpoint::open(options.base, spellings));
     HLWQ_TRY_ASSIGN(TensorMap base_map, map_tensors(*base, expected));
     add_sources(*base, base_map.found, sources);
     std::erase_if(map.missing, [&](const std::string& name) { return sources.contains(name); });

@@ -57,8 +57,8 @@ struct ModelWeights {
   Matrix embeddings, head;        // [vocabulary, hidden]; the same memory when tied
   const float* norm_f = nullptr;  // [hidden]
   std::vector<LayerWeights> layers;
-  bool coded = false;       // any coded matrix
-  size_t other_bytes = 0;   // of everything else
+  bool coded = false;      // any coded matrix
+  size_t other_bytes = 0;  // of everything else
 
   std::vector<std::unique_ptr<const LevelGrid>> grids;  // distinct level tables
   std::vector<Buffer> memory;
