@@ -118,6 +118,7 @@ double read_rate(int threads) {
       pool.run_ranges(static_cast<int64_t>(words.size()), 1 << 16, [&](int64_t begin, int64_t end) {
         uint64_t sums[8] = {};
         for (int64_t i = begin; i + 8 <= end; i += 8) {
+          __builtin_prefetch(words.data() + i + 512);  // as far ahead as the kernels ask
           for (int j = 0; j < 8; ++j) sums[j] += words[static_cast<size_t>(i + j)];
         }
         benchmark::DoNotOptimize(sums);
