@@ -1,6 +1,6 @@
 // Coded matrix products of the CPU back end, per instruction set and number of threads.
 //   kernels_gemv_bench [--benchmark_...]
-// read      the floor: summing memory, bytes/s, a matrix larger than the caches
+// read      the floor: bytes/s of an F32 product, matrices larger than the caches
 // gemv      one token: bytes of codes, signs and norms a second, and their share of the floor
 // gemm/N    N tokens: multiply-adds a second
 // Every instruction set's output is first compared with the portable one's, bit for bit.
@@ -18,7 +18,6 @@
 
 #include "base/cpu_features.h"
 #include "base/random.h"
-#include "base/thread_pool.h"
 #include "kernels/backends.h"
 #include "quant/codebook.h"
 
@@ -27,6 +26,7 @@ namespace {
 
 constexpr int64_t kRows = 14848, kCols = 2688;  // the largest matrix of a 30B layer, 26 MB
 constexpr int64_t kCopies = 8;                  // read in turn, so that caches do not help
+constexpr int64_t kOnesRows = 3072;             // of an F32 matrix of about as many bytes
 constexpr int64_t kMostTokens = 128;
 constexpr uint64_t kSeed = 20261122;
 
@@ -34,6 +34,7 @@ struct Inputs {
   LevelGrid grid;
   CodedShape shape;
   std::vector<Buffer> matrices;
+  Buffer ones;  // kCopies F32 matrices
   Buffer x, xq, sx, sum, y;
 
   [[nodiscard]] Matrix matrix(int64_t copy) const {
@@ -75,6 +76,8 @@ Inputs make_inputs() {
     return value_or_exit(allocate_host(static_cast<size_t>(bytes), "activations"));
   };
   const int64_t blocks = blocks_of(kCols) * kMostTokens;
+  in.ones = allocate(kCopies * kOnesRows * kCols * 4);
+  std::ranges::fill(in.ones.as<float>(), 1.0f);
   in.x = allocate(kMostTokens * kCols * 4);
   in.xq = allocate(blocks * kBlock);
   in.sx = allocate(blocks * 4);
@@ -105,27 +108,21 @@ std::unique_ptr<Backend> make_backend(const std::string& isa, int threads) {
   return backend;
 }
 
-// Bytes a second that `threads` threads sum, best of several passes over all copies.
+// Bytes a second that a product with F32 weights reads: one load and one fma for 64 bytes, so
+// memory is all it waits for. Best of several passes over all copies.
 double read_rate(int threads) {
-  ThreadPool pool(threads);
+  const auto backend = make_backend("best", threads);
   double best = 0;
   for (int pass = 0; pass < 5; ++pass) {
     const auto start = std::chrono::steady_clock::now();
-    double bytes = 0;
-    for (const Buffer& matrix : inputs().matrices) {
-      const auto words = matrix.as<uint64_t>();
-      bytes += static_cast<double>(words.size_bytes());
-      pool.run_ranges(static_cast<int64_t>(words.size()), 1 << 16, [&](int64_t begin, int64_t end) {
-        uint64_t sums[8] = {};
-        for (int64_t i = begin; i + 8 <= end; i += 8) {
-          __builtin_prefetch(words.data() + i + 512);  // as far ahead as the kernels ask
-          for (int j = 0; j < 8; ++j) sums[j] += words[static_cast<size_t>(i + j)];
-        }
-        benchmark::DoNotOptimize(sums);
-      });
+    for (int64_t copy = 0; copy < kCopies; ++copy) {
+      const Matrix matrix{inputs().ones.data() + copy * kOnesRows * kCols * 4, kOnesRows, kCols};
+      const Projection projection{.weight = matrix,
+                                  .y = dense(inputs().y.as<float>().data(), 1, kOnesRows)};
+      backend->project({inputs().activation(1), {&projection, 1}});
     }
     const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
-    best = std::max(best, bytes / time.count());
+    best = std::max(best, static_cast<double>(inputs().ones.bytes()) / time.count());
   }
   return best;
 }
