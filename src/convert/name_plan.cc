@@ -44,7 +44,7 @@ namespace {
 // Adds what the base has of the tensors missing so far.
 Status add_from_base(Source& source, const std::string& base,
                      const std::vector<ExpectedTensor>& spellings) {
-  HLWQ_TRY_ASSIGN(Checkpoint opened, Checkpoint::open(base, {.expected = spellings, .base = {}}));
+  HLWQ_TRY_ASSIGN(Checkpoint opened, Checkpoint::open(base, spellings));
   source.base = std::make_unique<Checkpoint>(std::move(opened));
   HLWQ_TRY_ASSIGN(const TensorMap map, map_tensors(*source.base, source.expected));
   for (const LocatedTensor& located : map.found) {
@@ -72,7 +72,7 @@ Result<Source> open_source(const std::string& path, const std::string& base) {
     source.expected = expected_tensors(*source.config);
     spellings = all_spellings(source.expected);
   }
-  HLWQ_TRY_ASSIGN(Checkpoint opened, Checkpoint::open(path, {.expected = spellings, .base = {}}));
+  HLWQ_TRY_ASSIGN(Checkpoint opened, Checkpoint::open(path, spellings));
   source.checkpoint = std::make_unique<Checkpoint>(std::move(opened));
 
   std::set<std::string> names;

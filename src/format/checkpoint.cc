@@ -86,11 +86,10 @@ void widen(DType dtype, std::span<const std::byte> bytes, std::span<float> out) 
 }  // namespace
 
 struct Checkpoint::Impl {
-  // Where a tensor's bytes are: exactly one of the three.
+  // Where a tensor's bytes are: exactly one of the two.
   struct Stored {
     std::optional<ShardTensor> plain = {};
-    int32_t coded = -1;                           // index into `layers`
-    const CheckpointTensor* from_base = nullptr;  // a tensor of `base`
+    int32_t coded = -1;  // index into `layers`
   };
 
   std::string path;
@@ -101,7 +100,6 @@ struct Checkpoint::Impl {
   std::vector<CheckpointTensor> tensors;
   std::vector<Stored> stored;  // parallel to `tensors`, by CheckpointTensor::slot
   std::unordered_map<std::string, size_t> by_name;
-  std::unique_ptr<Checkpoint> base;
 
   [[nodiscard]] const Stored& stored_of(const CheckpointTensor& tensor) const {
     HLWQ_CHECK(tensor.slot >= 0 && static_cast<size_t>(tensor.slot) < stored.size());
@@ -119,7 +117,6 @@ struct Checkpoint::Impl {
   }
 
   Status collect(const PolarConfig& config, std::span<const ExpectedTensor> expected);
-  Status add_from_base(std::span<const ExpectedTensor> expected);
 };
 
 // Coded layers first (they claim their companions), then everything unclaimed as plain tensors, in
@@ -174,34 +171,13 @@ Status Checkpoint::Impl::collect(const PolarConfig& config,
   return {};
 }
 
-// A tensor counts as present in any spelling, fused or one expert a matrix.
-Status Checkpoint::Impl::add_from_base(std::span<const ExpectedTensor> expected) {
-  std::unordered_set<std::string> present;  // spelling keys
-  std::unordered_set<std::string> split;    // fused keys of experts stored one by one
-  for (const CheckpointTensor& tensor : tensors) {
-    present.insert(spelling_key(tensor.name));
-    if (const auto fused = fused_name_of(tensor.name)) split.insert(spelling_key(*fused));
-  }
-  for (const ExpectedTensor& wanted : expected) {
-    const std::string key = spelling_key(wanted.name);
-    const auto fused = fused_name_of(wanted.name);
-    if (present.contains(key) || split.contains(key) ||
-        (fused && present.contains(spelling_key(*fused))))
-      continue;
-    const CheckpointTensor* found = base->find(wanted.name);
-    if (found == nullptr) continue;
-    present.insert(key);
-    HLWQ_TRY(add(*found, {.from_base = found}));
-  }
-  return {};
-}
-
 Checkpoint::Checkpoint(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Checkpoint::Checkpoint(Checkpoint&&) noexcept = default;
 Checkpoint& Checkpoint::operator=(Checkpoint&&) noexcept = default;
 Checkpoint::~Checkpoint() = default;
 
-Result<Checkpoint> Checkpoint::open(const std::string& path, const CheckpointOptions& options) {
+Result<Checkpoint> Checkpoint::open(const std::string& path,
+                                    std::span<const ExpectedTensor> expected) {
   HLWQ_TRY(refuse_foreign_folder(path));
   auto impl = std::make_unique<Impl>();
   impl->path = path;
@@ -213,13 +189,7 @@ Result<Checkpoint> Checkpoint::open(const std::string& path, const CheckpointOpt
     const std::uintmax_t bytes = std::filesystem::file_size(file.path(), error);
     if (!error) impl->bytes += bytes;
   }
-  HLWQ_TRY(impl->collect(config, options.expected));
-  if (!options.base.empty()) {
-    HLWQ_TRY_ASSIGN(Checkpoint base,
-                    open(options.base, {.expected = options.expected, .base = {}}));
-    impl->base = std::make_unique<Checkpoint>(std::move(base));
-    HLWQ_TRY(impl->add_from_base(options.expected));
-  }
+  HLWQ_TRY(impl->collect(config, expected));
   return Checkpoint(std::move(impl));
 }
 
@@ -235,7 +205,6 @@ const CheckpointTensor* Checkpoint::find(std::string_view name) const {
 
 const Levels& Checkpoint::levels(const CheckpointTensor& tensor) const {
   const Impl::Stored& where = impl_->stored_of(tensor);
-  if (where.from_base != nullptr) return impl_->base->levels(*where.from_base);
   HLWQ_CHECK(where.coded >= 0);
   return impl_->layers[static_cast<size_t>(where.coded)].levels;
 }
@@ -243,8 +212,6 @@ const Levels& Checkpoint::levels(const CheckpointTensor& tensor) const {
 Status Checkpoint::read_plain(const CheckpointTensor& tensor, int64_t first_row, int64_t rows,
                               std::span<std::byte> out) const {
   const Impl::Stored& where = impl_->stored_of(tensor);
-  if (where.from_base != nullptr)
-    return impl_->base->read_plain(*where.from_base, first_row, rows, out);
   if (!where.plain)
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("{}: is coded, it has no plain bytes", printable(tensor.name)));
@@ -257,8 +224,6 @@ Status Checkpoint::read_plain(const CheckpointTensor& tensor, int64_t first_row,
 Status Checkpoint::read_f32(const CheckpointTensor& tensor, int64_t first_row, int64_t rows,
                             std::span<float> out) const {
   const Impl::Stored& where = impl_->stored_of(tensor);
-  if (where.from_base != nullptr)
-    return impl_->base->read_f32(*where.from_base, first_row, rows, out);
   HLWQ_TRY(check_rows(tensor, first_row, rows));
   const uint64_t elements = row_elements(tensor);
   HLWQ_TRY(check_output(tensor, "values", out.size(), static_cast<uint64_t>(rows) * elements));
@@ -289,8 +254,6 @@ Status Checkpoint::read_f32(const CheckpointTensor& tensor, int64_t first_row, i
 Status Checkpoint::read_codes(const CheckpointTensor& tensor, int64_t first_row, int64_t rows,
                               std::span<uint8_t> codes, std::span<uint16_t> norms) const {
   const Impl::Stored& where = impl_->stored_of(tensor);
-  if (where.from_base != nullptr)
-    return impl_->base->read_codes(*where.from_base, first_row, rows, codes, norms);
   if (where.coded < 0)
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("{}: is not coded", printable(tensor.name)));

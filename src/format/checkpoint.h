@@ -48,19 +48,14 @@ struct CheckpointTensor {
   int32_t slot = -1;          // internal: which stored tensor(s)
 };
 
-struct CheckpointOptions {
-  std::span<const ExpectedTensor>
-      expected;      // may be empty: names and tails are then taken from the file
-  std::string base;  // folder that supplies tensors this one lacks; "" = none
-};
-
 class Checkpoint {
  public:
-  // `path`: a folder or one .safetensors file. Validates every shape, dtype, packing and code width
-  // (contradictions are errors naming the tensor), not the payload. With `base`, expected tensors
-  // absent here are taken from there, and only those.
+  // `path`: a folder or one .safetensors file. `expected`: the caller's parameters; without them
+  // names and tails are taken from the file. Validates every shape, dtype, packing and code width
+  // (contradictions are errors naming the tensor), not the payload.
   // Errors: kMissing, kBadHeader, kBadLayout, kUnsupported (other formats, named), kIo.
-  static Result<Checkpoint> open(const std::string& path, const CheckpointOptions& options = {});
+  static Result<Checkpoint> open(const std::string& path,
+                                 std::span<const ExpectedTensor> expected = {});
   Checkpoint(Checkpoint&&) noexcept;
   Checkpoint& operator=(Checkpoint&&) noexcept;
   ~Checkpoint();

@@ -87,19 +87,6 @@ std::string_view without_doubled_weight(std::string_view name) {
   return name.ends_with(".weight.weight") ? name.substr(0, name.size() - kWeight.size()) : name;
 }
 
-std::optional<std::string> fused_name_of(std::string_view name) {
-  auto split = split_expert(name);
-  if (!split) return std::nullopt;
-  return std::move(split->first);
-}
-
-std::string spelling_key(std::string_view name) {
-  for (const std::string_view wrapper : {"language_model.", "model.", "backbone."}) {
-    if (name.starts_with(wrapper)) name.remove_prefix(wrapper.size());
-  }
-  return name == "embedding.weight" ? "embeddings.weight" : std::string(name);
-}
-
 ParameterNames::ParameterNames(std::span<const ExpectedTensor> expected) {
   for (const ExpectedTensor& tensor : expected) {
     by_name_.emplace(tensor.name, &tensor);

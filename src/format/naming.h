@@ -44,12 +44,6 @@ struct CodeName {
 // "a.b.weight.weight" -> "a.b.weight": a spelling some readers make when they write again.
 [[nodiscard]] std::string_view without_doubled_weight(std::string_view name);
 
-// "X.experts.3.up_proj.weight" -> "X.experts.up_proj"; nothing for other names.
-[[nodiscard]] std::optional<std::string> fused_name_of(std::string_view name);
-
-// A name without what wrapper models add or rename: two spellings of one parameter have one key.
-[[nodiscard]] std::string spelling_key(std::string_view name);
-
 // Keys of coded matrices to parameter names.
 class ParameterNames {
  public:

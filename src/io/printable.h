@@ -7,9 +7,6 @@
 
 namespace hlwq {
 
-// Whether `text` is well-formed UTF-8 (no overlong forms, surrogates or values past U+10FFFF).
-[[nodiscard]] bool is_utf8(std::string_view text);
-
 // `text` on one line: control characters and bytes that are not UTF-8 become \xNN, and what exceeds
 // `most_bytes` (of the input) becomes "...".
 [[nodiscard]] std::string printable(std::string_view text, size_t most_bytes = 160);

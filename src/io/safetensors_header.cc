@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "base/checked.h"
+#include "base/utf8.h"
 #include "io/json.h"
 #include "io/printable.h"
 #include "io/safetensors.h"

@@ -4,9 +4,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/utf8.h"
 #include "io/printable.h"
 #include "text/json_fields.h"
-#include "text/utf8.h"
 
 namespace hlwq {
 namespace {

@@ -8,12 +8,12 @@
 #include <mutex>
 #include <unordered_set>
 
+#include "base/utf8.h"
 #include "io/file.h"
 #include "io/printable.h"
 #include "text/nfc.h"
 #include "text/piece_cache.h"
 #include "text/tokenizer_json.h"
-#include "text/utf8.h"
 
 namespace hlwq {
 namespace {
@@ -148,7 +148,7 @@ Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text,
                 fmt::format("encode: text of {} bytes, at most 2 GiB", text.size()));
   }
   std::string replaced;
-  if (!is_well_formed_utf8(text)) {
+  if (!is_utf8(text)) {
     append_replacing_invalid(text, replaced);
     text = replaced;
   }
@@ -233,7 +233,7 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) c
   for (const int32_t id : ids) {
     if (!skip_special || !is_special(id)) joined += bytes(id);
   }
-  if (is_well_formed_utf8(joined)) return joined;
+  if (is_utf8(joined)) return joined;
   std::string text;
   append_replacing_invalid(joined, text);
   return text;

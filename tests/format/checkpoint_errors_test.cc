@@ -58,7 +58,7 @@ Files stream() {
 Result<Checkpoint> open_files(const Files& files, const test::TemporaryFolder& folder) {
   test::write_tensors(folder.file("model.safetensors"), files.tensors);
   if (!files.config.empty()) test::write_text(folder.file("polar_config.json"), files.config);
-  return Checkpoint::open(folder.path(), {.expected = files.expected, .base = {}});
+  return Checkpoint::open(folder.path(), files.expected);
 }
 
 template <typename T>

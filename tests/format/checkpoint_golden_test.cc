@@ -43,7 +43,7 @@ TEST_P(GoldenCheckpoint, ReadsCodesNormsAndValues) {
     const auto& shape = manifest().at("cases").at(info.at("case").get<std::string>());
     expected.push_back({name, {shape.at("out_features"), shape.at("in_features")}});
   }
-  const auto checkpoint = Checkpoint::open(path, {.expected = expected, .base = {}});
+  const auto checkpoint = Checkpoint::open(path, expected);
   ASSERT_TRUE(checkpoint.has_value()) << checkpoint.error().message;
   EXPECT_EQ(checkpoint->variant(), GetParam().variant) << name_of(checkpoint->variant());
 

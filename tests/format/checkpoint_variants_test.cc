@@ -94,9 +94,8 @@ void expect_matrix(const Checkpoint& checkpoint, const std::string& name, const 
   }
 }
 
-Checkpoint open_or_fail(const std::string& path, const std::vector<ExpectedTensor>& expected = {},
-                        const std::string& base = "") {
-  auto checkpoint = Checkpoint::open(path, {.expected = expected, .base = base});
+Checkpoint open_or_fail(const std::string& path, const std::vector<ExpectedTensor>& expected = {}) {
+  auto checkpoint = Checkpoint::open(path, expected);
   if (!checkpoint) throw std::runtime_error(checkpoint.error().message);
   return std::move(*checkpoint);
 }
@@ -345,37 +344,6 @@ TEST(Variants, PlainTensorsOfEveryFloat) {
     ASSERT_FALSE(range.has_value());
     EXPECT_EQ(range.error().code, ErrorCode::kInvalidArgument);
   }
-}
-
-TEST(Variants, BaseSuppliesOnlyWhatIsAbsent) {
-  const Matrix m = wire_matrix(4, 128, 5);
-  const test::TemporaryFolder folder;
-  const std::vector<float> ours(4, 1.0f), theirs(4, 2.0f);
-  const std::vector<float> matrix(512, 3.0f);
-  test::write_tensors(folder.file("coded/model.safetensors"),
-                      joined(byte_tensors("backbone.a", ".", m),
-                             {stored("backbone.norm.weight", DType::kF32, {4}, ours)}));
-  test::write_tensors(folder.file("base/model.safetensors"),
-                      {stored("model.a.weight", DType::kF32, {4, 128}, matrix),
-                       stored("backbone.norm.weight", DType::kF32, {4}, theirs),
-                       stored("backbone.bias", DType::kF32, {4}, theirs),
-                       stored("backbone.extra", DType::kF32, {4}, theirs)});
-  const Checkpoint checkpoint = open_or_fail(folder.path() + "/coded",
-                                             {{"backbone.a.weight", {4, 128}},
-                                              {"model.a.weight", {4, 128}},  // the same, spelled so
-                                              {"backbone.norm.weight", {4}},
-                                              {"backbone.bias", {4}},
-                                              {"backbone.absent", {4}}},
-                                             folder.path() + "/base");
-  EXPECT_EQ(checkpoint.tensors().size(), 3u);
-  expect_matrix(checkpoint, "backbone.a.weight", m);
-  EXPECT_EQ(checkpoint.find("model.a.weight"), nullptr);
-  EXPECT_EQ(checkpoint.find("backbone.extra"), nullptr);
-  std::vector<float> got(4);
-  ASSERT_TRUE(checkpoint.read_f32(*checkpoint.find("backbone.norm.weight"), 0, 4, got).has_value());
-  EXPECT_EQ(got, ours);
-  ASSERT_TRUE(checkpoint.read_f32(*checkpoint.find("backbone.bias"), 0, 4, got).has_value());
-  EXPECT_EQ(got, theirs);
 }
 
 }  // namespace

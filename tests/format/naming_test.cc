@@ -46,11 +46,6 @@ TEST(Naming, SlicesOnlyUnderExperts) {
 TEST(Naming, Spellings) {
   EXPECT_EQ(without_doubled_weight("a.weight.weight"), "a.weight");
   EXPECT_EQ(without_doubled_weight("a.weight"), "a.weight");
-  EXPECT_EQ(fused_name_of("x.experts.3.up_proj.weight"), "x.experts.up_proj");
-  EXPECT_FALSE(fused_name_of("x.shared_experts.up_proj.weight").has_value());
-  EXPECT_EQ(spelling_key("backbone.layers.0.norm.weight"),
-            spelling_key("language_model.model.layers.0.norm.weight"));
-  EXPECT_EQ(spelling_key("backbone.embedding.weight"), spelling_key("model.embeddings.weight"));
 }
 
 }  // namespace

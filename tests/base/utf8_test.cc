@@ -1,8 +1,6 @@
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 #include <gtest/gtest.h>
-
-#include "text/byte_level.h"
 
 namespace hlwq {
 namespace {
@@ -44,22 +42,10 @@ TEST(Utf8, MaximalSubparts) {
 }
 
 TEST(Utf8, WellFormed) {
-  EXPECT_TRUE(is_well_formed_utf8(""));
-  EXPECT_TRUE(is_well_formed_utf8(std::string_view("\0 caf\xC3\xA9", 7)));
-  EXPECT_FALSE(is_well_formed_utf8("eight ascii bytes and then \x80"));
-  EXPECT_FALSE(is_well_formed_utf8("caf\xC3"));
-}
-
-TEST(ByteLevel, EveryByteHasItsOwnPrintableStandIn) {
-  std::string all;
-  for (int byte = 0; byte < 256; ++byte) all.push_back(static_cast<char>(byte));
-  const std::string text = to_stand_ins(all);
-  EXPECT_TRUE(is_well_formed_utf8(text));
-  EXPECT_EQ(from_stand_ins(text), all);
-  EXPECT_EQ(to_stand_ins(" \n\x7F\xAD"), "\u0120\u010A\u0121\u0143");
-  EXPECT_EQ(from_stand_ins("a b"), std::nullopt);     // a space stands for nothing
-  EXPECT_EQ(from_stand_ins("\u0144"), std::nullopt);  // one past the last
-  EXPECT_EQ(from_stand_ins("\xC4"), std::nullopt);    // half a character
+  EXPECT_TRUE(is_utf8(""));
+  EXPECT_TRUE(is_utf8(std::string_view("\0 caf\xC3\xA9", 7)));
+  EXPECT_FALSE(is_utf8("eight ascii bytes and then \x80"));
+  EXPECT_FALSE(is_utf8("caf\xC3"));
 }
 
 }  // namespace

@@ -26,7 +26,8 @@ struct Utf8Step {
 // The last character of well-formed, non-empty `text`.
 [[nodiscard]] uint32_t last_code_point(std::string_view text);
 
-[[nodiscard]] bool is_well_formed_utf8(std::string_view text);
+// Well-formed: no overlong forms, surrogates or values past U+10FFFF.
+[[nodiscard]] bool is_utf8(std::string_view text);
 
 // Appends `bytes` to `out` with every maximal invalid subpart, an incomplete tail included,
 // replaced by U+FFFD.

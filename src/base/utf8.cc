@@ -1,4 +1,4 @@
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 #include <cstring>
 
@@ -67,7 +67,7 @@ uint32_t last_code_point(std::string_view text) {
   return step_utf8(text.substr(begin)).code_point;
 }
 
-bool is_well_formed_utf8(std::string_view text) { return valid_prefix(text) == text.size(); }
+bool is_utf8(std::string_view text) { return valid_prefix(text) == text.size(); }
 
 void append_replacing_invalid(std::string_view bytes, std::string& out) {
   while (true) {
