@@ -117,7 +117,8 @@ TEST(QuantizeFaults, TruncatedAndFlippedSourcesAreErrors) {
     std::ofstream(scratch / "in/model.safetensors", std::ios::binary) << good.substr(0, cut);
     const auto report = quantize_checkpoint(scratch / "in", scratch / "out", quick_options());
     ASSERT_FALSE(report) << cut;
-    EXPECT_NE(report.error().message.find("model.safetensors"), std::string::npos) << report.error().message;
+    EXPECT_NE(report.error().message.find("model.safetensors"), std::string::npos)
+        << report.error().message;
     EXPECT_FALSE(fs::exists(scratch / "out"));
     ++refused;
   }

@@ -107,8 +107,7 @@ TEST(Quantize, ThreadsDoNotChangeABit) {
 
 TEST(Quantize, FusedExpertsAreWrittenOneByOneUnderNvidiasNames) {
   for (const char* model : {"a", "b", "c"}) {
-    const std::string folder =
-        std::string(HLWQ_TEST_DATA "/nemotron_h_goldens/") + model;
+    const std::string folder = std::string(HLWQ_TEST_DATA "/nemotron_h_goldens/") + model;
     const ScratchFolder scratch;
     ASSERT_TRUE(quantize_checkpoint(folder + "/fp32", scratch / "out", quick_options()));
     const auto config = read_model_config(scratch / "out");
