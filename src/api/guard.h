@@ -1,11 +1,13 @@
 #pragma once
-// The exception barrier: what the layers below throw becomes an error here, and only here.
+// The edge of the engine: what the layers below throw becomes an error here, and only here, and the
+// caller's floating-point settings stay outside.
 
 #include <exception>
 #include <new>
 #include <string>
 
 #include "base/check.h"
+#include "base/float_mode.h"
 #include "base/result.h"
 
 namespace hlwq {
@@ -14,6 +16,7 @@ namespace hlwq {
 // kInternal for everything else.
 template <typename Fn>
 auto guarded(Fn&& fn) noexcept -> decltype(fn()) {
+  const PinnedFloatMode pinned;
   try {
     return fn();
   } catch (const std::bad_alloc&) {

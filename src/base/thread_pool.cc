@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/float_mode.h"
 
 namespace hlwq {
 namespace {
@@ -69,6 +70,7 @@ bool ThreadPool::claim_and_run() {
 }
 
 void ThreadPool::work() {
+  const PinnedFloatMode pinned;
   const auto has_work = [this] {
     return (ticket_.load(std::memory_order_relaxed) & kTasksMask) != 0 ||
            stop_.load(std::memory_order_relaxed);

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "base/cpu_features.h"
+#include "base/float_mode.h"
 #include "base/thread_pool.h"
 #include "convert/name_plan.h"
 #include "quant/encode.h"
@@ -84,6 +85,7 @@ Result<Distortion> compare_pair(const Pair& pair, ThreadPool& pool) {
 
 Result<CompareReport> compare_checkpoints(const std::string& path_a, const std::string& path_b,
                                           int threads, const ConvertProgress& progress) {
+  const PinnedFloatMode pinned;
   HLWQ_TRY_ASSIGN(const Source a, open_source(path_a));
   HLWQ_TRY_ASSIGN(const Source b, open_source(path_b));
   HLWQ_TRY_ASSIGN(const std::vector<Pair> pairs, pair_up(a, b));

@@ -9,6 +9,7 @@
 
 #include "base/cpu_features.h"
 #include "base/float16.h"
+#include "base/float_mode.h"
 #include "base/thread_pool.h"
 #include "convert/name_plan.h"
 #include "convert/output_folder.h"
@@ -70,6 +71,7 @@ Status convert_range(const SourceTensor& tensor, SafetensorsWriter& writer, size
 Result<DequantizeReport> dequantize_checkpoint(const std::string& source_path,
                                                const std::string& out,
                                                const DequantizeOptions& options) {
+  const PinnedFloatMode pinned;
   const auto started = std::chrono::steady_clock::now();
   HLWQ_TRY_ASSIGN(const Source source, open_source(source_path, options.base));
   HLWQ_TRY(require_complete(source, source_path));

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/cpu_features.h"
+#include "base/float_mode.h"
 #include "base/thread_pool.h"
 #include "convert/config_text.h"
 #include "convert/name_plan.h"
@@ -179,6 +180,7 @@ Status check_options(const QuantizeOptions& options) {
 
 Result<QuantizeReport> quantize_checkpoint(const std::string& source_path, const std::string& out,
                                            const QuantizeOptions& options) {
+  const PinnedFloatMode pinned;
   const auto started = std::chrono::steady_clock::now();
   HLWQ_TRY(check_options(options));
   HLWQ_TRY_ASSIGN(const Source source, open_source(source_path));

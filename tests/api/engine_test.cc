@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cfenv>
 #include <cmath>
 #include <cstring>
 
@@ -270,6 +271,20 @@ TEST(Engine, RefusesRequestsThatCannotBe) {
       {.ids = {1, 5}, .max_tokens = int64_t{1} << 60, .sampling = {.temperature = 1.5, .seed = 3}});
   ASSERT_TRUE(full);  // still usable after all that
   EXPECT_TRUE(full->finish_reason == "context" || full->finish_reason == "stop");
+}
+
+TEST(Engine, KeepsItsRoundingWhateverTheCallerSet) {
+  const std::vector<int32_t> ids = golden<int32_t>("a.ids");
+  const auto plain = open_tiny({.threads = 2}).logits({.ids = ids});
+  ASSERT_TRUE(plain) << plain.error().message;
+  std::fesetround(FE_UPWARD);
+  Engine engine = open_tiny({.threads = 2});
+  const auto upward = engine.logits({.ids = ids});
+  const int after = std::fegetround();
+  std::fesetround(FE_TONEAREST);
+  EXPECT_EQ(after, FE_UPWARD);  // the caller's own setting came back
+  ASSERT_TRUE(upward) << upward.error().message;
+  EXPECT_EQ(plain->last, upward->last);
 }
 
 }  // namespace

@@ -8,26 +8,10 @@
 #include "base/checked.h"
 #include "base/cpu_features.h"
 #include "kernels/backends.h"
-#if defined(__x86_64__)
-#include <xmmintrin.h>
-#endif
 
 namespace hlwq {
 namespace cpu {
 namespace {
-
-// Workers inherit the floating-point mode of the thread that starts them: D1 wants round to nearest
-// without flushing, whatever the host program set for itself.
-class DefaultFloatMode {
- public:
-#if defined(__x86_64__)
-  DefaultFloatMode() : saved_(_mm_getcsr()) { _mm_setcsr(0x1f80); }
-  ~DefaultFloatMode() { _mm_setcsr(saved_); }
-
- private:
-  unsigned saved_;
-#endif
-};
 
 // Lays arrays one after the other: first to measure, then to hand out pointers.
 class Layout {
@@ -73,7 +57,7 @@ void lay_out(Scratch& s, Job*& jobs, int64_t job_count, Compute compute, Layout&
 }  // namespace
 
 CpuBackend::CpuBackend(const CpuKernels& kernels, int threads, Compute compute)
-    : kernels_(kernels), pool_((DefaultFloatMode(), threads)), compute_(compute) {}
+    : kernels_(kernels), pool_(threads), compute_(compute) {}
 
 std::string CpuBackend::description() const {
   return fmt::format("cpu, {} kernels, {} threads, {} compute", kernels_.name, threads(),

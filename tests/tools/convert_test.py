@@ -1,0 +1,124 @@
+"""hlwq quantize, dequantize, inspect, compare, demo and scripts/make_checkpoint.py."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+from harness import MODEL, SOURCE, CommandTest, main
+
+
+class Convert(CommandTest):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.mkdtemp(prefix="hlwq-tools-")
+        cls.coded = os.path.join(cls.folder, "coded")
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.folder, ignore_errors=True)
+
+    def quantized(self):
+        if not os.path.exists(self.coded):
+            self.json("quantize", MODEL, "-o", self.coded)
+        return self.coded
+
+    def test_quantize_reports(self):
+        out = os.path.join(self.folder, "report")
+        got = self.json("quantize", MODEL, "-o", out, "--norms", "least-squares")
+        self.assertEqual((got["tensors"], got["quantized"], got["kept"]), (320, 278, 42))
+        self.assertGreater(got["cosine_min"], 0.998)
+        self.assertGreater(got["ratio"], 2.5)
+        self.assertLess(got["peak_rss_bytes"], 500_000_000)
+        for field in ("input_bytes", "output_bytes", "cosine_mean", "snr_db", "seconds"):
+            self.assertGreater(got[field], 0, field)
+        self.fails(1, "quantize", MODEL, "-o", out, says="--force")
+        self.json("quantize", MODEL, "-o", out, "--norms", "least-squares", "--force")
+        self.assertIn("278 coded", self.text("quantize", MODEL, "-o", out, "--force").decode())
+
+    def test_dry_run(self):
+        out = os.path.join(self.folder, "dry")
+        got = self.json("quantize", MODEL, "-o", out, "--dry-run")
+        self.assertIsNone(got["cosine_min"])
+        self.assertFalse(os.path.exists(out))
+
+    def test_usage(self):
+        out = os.path.join(self.folder, "usage")
+        self.fails(2, "quantize", MODEL, says="--out")
+        self.fails(2, "quantize", MODEL, "-o", out, "--bits", "9", says="9")
+        self.fails(2, "quantize", MODEL, "-o", out, "--profile", "v6", says="v6")
+        self.fails(2, "quantize", MODEL, "-o", out, "--profile", "hlwq-q5", "--codebook", "grid", says="hlwq-q5")
+        self.fails(2, "quantize", MODEL, "-o", out, "--profile", "hlwq-q5", "--bits", "4", says="hlwq-q5")
+        self.fails(2, "quantize", MODEL, "-o", out, "--shard-bytes", "5 apples", says="5 apples")
+        self.fails(2, "quantize", MODEL, "-o", out, "--force", "--resume", says="--resume")
+        self.fails(1, "quantize", MODEL, "-o", out, "--device", "cuda", says="CUDA")
+        self.fails(1, "quantize", "/no/such/folder", "-o", out, says="/no/such/folder")
+        self.fails(1, "quantize", self.quantized(), "-o", out, says="already HLWQ")
+        self.assertFalse(os.path.exists(out))
+
+    def test_inspect(self):
+        got = self.json("inspect", self.quantized(), "--verify")
+        self.assertEqual(got["architecture"], "NemotronHForCausalLM")
+        self.assertEqual((got["missing"], got["unknown"], got["problems"]), ([], [], []))
+        self.assertEqual(len(got["tensors"]), 320)
+        self.assertIn("polar_engine_v5", got["variant"])
+        self.assertEqual(got["codebooks"][0]["origin"], "grid")
+        self.assertIn("lm_head", self.text("inspect", self.quantized(), "--tensors").decode())
+        self.fails(1, "inspect", "/no/such/folder", says="/no/such/folder")
+
+    def test_inspect_finds_damage(self):
+        damaged = os.path.join(self.folder, "damaged")
+        shutil.copytree(self.quantized(), damaged)
+        with open(os.path.join(damaged, "model.safetensors"), "r+b") as file:
+            data = bytearray(file.read())
+            for i in range(len(data) - 3_000_000, len(data)):  # codes and norms alike
+                data[i] = 0xFF
+            file.seek(0)
+            file.write(data)
+        done = self.hlwq("inspect", damaged, "--verify", "--json")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("damaged", done.stderr.decode())
+        self.assertTrue(json.loads(done.stdout)["problems"])
+
+    def test_compare(self):
+        got = self.json("compare", MODEL, self.quantized())
+        self.assertGreater(got["cosine_min"], 0.998)
+        self.assertEqual(len(got["tensors"]), 320)
+        self.assertIn("320 equal", self.text("compare", MODEL, MODEL).decode())
+        self.fails(1, "compare", MODEL, "/no/such/folder", says="/no/such/folder")
+
+    def test_dequantize(self):
+        plain = os.path.join(self.folder, "plain")
+        got = self.json("dequantize", self.quantized(), "-o", plain)
+        self.assertEqual((got["tensors"], got["missing"]), (320, []))
+        ids = "1,745,1291,307"
+        exact = self.json("logits", self.quantized(), "--ids", ids, "--compute", "exact")["last"]
+        decoded = self.json("logits", plain, "--ids", ids)["last"]
+        largest = max(abs(x) for x in exact)
+        # BF16 rounds each weight by up to 2^-9; over the layers that stays a few percent.
+        self.assertLess(max(abs(a - b) for a, b in zip(exact, decoded)) / largest, 0.05)
+        self.fails(2, "dequantize", self.quantized(), "-o", plain, "--dtype", "f8", says="f8")
+
+    def test_demo(self):
+        got = self.json("demo")
+        self.assertEqual(got["windows"], 32)
+        self.assertLess(got["kl_mean"], 0.03)
+        self.assertLess(got["ppl_after"], 1.03 * got["ppl_before"])
+        self.assertEqual(len(got["generated"]), 2)
+        self.assertTrue(all(g["generated_tokens"] > 0 for g in got["generated"]))
+
+    def test_synthetic_checkpoints_load(self):
+        script = os.path.join(SOURCE, "scripts", "make_checkpoint.py")
+        for form in ("bf16", "v5-packed"):
+            out = os.path.join(self.folder, "synthetic-" + form)
+            subprocess.run([sys.executable, script, MODEL, out, "--format", form], check=True, capture_output=True)
+            got = self.json("inspect", out, "--verify")
+            self.assertEqual((got["missing"], got["unknown"], got["problems"]), ([], [], []))
+            self.assertEqual(len(self.json("logits", out, "--ids", "1,2,3")["last"]), 8192)
+        coded = os.path.join(self.folder, "synthetic-coded")
+        self.json("quantize", os.path.join(self.folder, "synthetic-bf16"), "-o", coded)
+
+
+main()
