@@ -1,5 +1,6 @@
 // Any text as config.json: a refusal that names the file, or a configuration whose derived sizes
-// fit and whose tensors can be listed. Links: hlwq::model
+// fit and whose tensors can be listed.
+// Links: hlwq::model
 
 #include <cstddef>
 #include <cstdint>
@@ -9,7 +10,7 @@
 #include <string>
 #include <string_view>
 
-#include "io/printable.h"
+#include "base/utf8.h"
 #include "model/config.h"
 #include "model/tensor_names.h"
 

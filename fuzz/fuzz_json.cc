@@ -8,8 +8,8 @@
 #include <nlohmann/json.hpp>
 #include <string_view>
 
+#include "base/utf8.h"
 #include "io/json.h"
-#include "io/printable.h"
 
 namespace {
 

@@ -9,7 +9,7 @@
 #include <cstring>
 #include <span>
 
-#include "io/printable.h"
+#include "base/utf8.h"
 #include "io/safetensors.h"
 
 namespace {

@@ -10,8 +10,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/utf8.h"
 #include "io/json.h"
-#include "io/printable.h"
 #include "text/byte_level.h"
 #include "text/stream_decoder.h"
 #include "text/tokenizer.h"
