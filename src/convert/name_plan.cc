@@ -99,6 +99,10 @@ Result<Source> open_source(const std::string& path, const std::string& base) {
   HLWQ_TRY_ASSIGN(TensorMap map, map_tensors(*source.checkpoint, source.expected));
   source.missing = std::move(map.missing);
   source.unknown = std::move(map.unknown);
+  if (!source.unknown.empty())
+    log(LogLevel::kWarning,
+        fmt::format("{}: {} tensors are not of the model, first {}; an engine will refuse them",
+                    path, source.unknown.size(), source.unknown.front()));
   if (!base.empty() && !source.missing.empty()) HLWQ_TRY(add_from_base(source, base, spellings));
   return source;
 }

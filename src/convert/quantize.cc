@@ -191,11 +191,11 @@ Result<QuantizeReport> quantize_checkpoint(const std::string& source_path, const
   HLWQ_TRY(require_complete(source, source_path));
   HLWQ_TRY(require_different(source_path, out));
 
-  std::vector<OutputTensor> tensors = plan_tensors(source, options);
+  const std::vector<OutputTensor> planned = plan_tensors(source, options);
   QuantizeReport report;
-  report.tensors = static_cast<int64_t>(tensors.size());
+  report.tensors = static_cast<int64_t>(planned.size());
   report.quantized =
-      std::count_if(tensors.begin(), tensors.end(), [](const auto& t) { return t.coded; });
+      std::count_if(planned.begin(), planned.end(), [](const auto& t) { return t.coded; });
   report.kept = report.tensors - report.quantized;
   report.input_bytes = source.checkpoint->bytes();
 
@@ -208,7 +208,7 @@ Result<QuantizeReport> quantize_checkpoint(const std::string& source_path, const
                                .notes = {describe(options)}};
   writer_options.levels_by_bits[static_cast<size_t>(options.bits)] = levels;
   if (!options.dry_run) HLWQ_TRY(prepare_output_folder(out, options.force, options.resume));
-  HLWQ_TRY_ASSIGN(HlwqWriter writer, HlwqWriter::create(out, std::move(tensors), writer_options));
+  HLWQ_TRY_ASSIGN(HlwqWriter writer, HlwqWriter::create(out, planned, writer_options));
   report.output_bytes = writer.bytes();
   const auto finish = [&] {
     report.seconds =
@@ -223,7 +223,6 @@ Result<QuantizeReport> quantize_checkpoint(const std::string& source_path, const
   Job job{source, options, levels, writer, pool, total_bytes};
   Distortion all;
   double cosine_sum = 0;
-  const std::vector<OutputTensor> planned = plan_tensors(source, options);
   for (size_t shard = 0; shard < writer.shard_count(); ++shard) {
     const auto [first, last] = writer.shard_tensors(shard);
     if (writer.shard_done(shard)) {
