@@ -4,10 +4,13 @@
 #   ./hlwq.sh demo            build and run the demonstration on the shipped tiny model
 #   ./hlwq.sh test            build and run all tests
 #   ./hlwq.sh <command> ...   build on first use, then run `hlwq <command> ...`
+#   ./hlwq.sh --cuda ...      any of these, built with the CUDA back end
 #
 # Build output goes to stderr, so stdout is the command's own. Debian 12 (or a relative of it);
 # packages are installed with apt-get, through sudo when not root. With HLWQ_NO_INSTALL=1 nothing is
 # installed and a missing package is only named.
+# A CUDA toolkit that is there (CUDACXX, /usr/local/cuda, nvcc on the path) is used in any case;
+# --cuda fetches a compiler from the Python index where there is none (scripts/install_cuda.sh).
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
@@ -32,15 +35,42 @@ install_missing() {
   "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
 }
 
+# The CUDA compiler that is there, if any.
+find_nvcc() {
+  local nvcc
+  for nvcc in "${CUDACXX:-}" /usr/local/cuda/bin/nvcc nvcc; do
+    if [ -n "$nvcc" ] && command -v "$nvcc"; then return; fi
+  done
+}
+
 # build PRESET: configures once, then brings the build up to date.
 build() {
-  local dir="$root/build/$1"
-  if [ ! -f "$dir/build.ninja" ]; then
-    cmake -S "$root" --preset "$1" -DCMAKE_CXX_COMPILER_LAUNCHER=ccache >&2
+  local dir="$root/build/$1" options=() nvcc
+  # A build that is to get the CUDA back end and has none yet is configured anew.
+  if [ ! -f "$dir/build.ninja" ] || { [ "$cuda" = 1 ] && ! grep -q '^HLWQ_CUDA:[A-Z]*=ON' "$dir/CMakeCache.txt"; }; then
+    nvcc=$(find_nvcc)
+    if [ -z "$nvcc" ] && [ "$cuda" = 1 ]; then
+      [ "${HLWQ_NO_INSTALL:-0}" = 1 ] && { echo "hlwq.sh: missing: a CUDA compiler" >&2; exit 1; }
+      python3 -m pip --version >/dev/null 2>&1 || install_missing python3-pip
+      "$root/scripts/install_cuda.sh" "$root/build/cuda"
+      nvcc=$root/build/cuda/bin/nvcc
+    fi
+    if [ -n "$nvcc" ]; then
+      options+=("-DCMAKE_CUDA_COMPILER=$nvcc" -DCMAKE_CUDA_COMPILER_LAUNCHER=ccache)
+    else
+      echo "hlwq.sh: no CUDA compiler found, building for the CPU alone (--cuda fetches one)" >&2
+    fi
+    if [ "$cuda" = 1 ]; then options+=(-DHLWQ_CUDA=ON); fi
+    cmake -S "$root" --preset "$1" -DCMAKE_CXX_COMPILER_LAUNCHER=ccache "${options[@]}" >&2
   fi
   cmake --build "$dir" >&2
 }
 
+cuda=0
+if [ "${1:-}" = --cuda ]; then
+  cuda=1
+  shift
+fi
 case "${1:-}" in
   test)
     install_missing "${packages[@]}" "${test_packages[@]}"
@@ -50,7 +80,7 @@ case "${1:-}" in
     ctest --test-dir "$root/build/ci" --output-on-failure -j "$(nproc)" "${@:2}"
     ;;
   '')
-    sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
     exit 2
     ;;
   *)

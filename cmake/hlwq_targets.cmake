@@ -3,17 +3,20 @@
 # Flags every target of the project gets. -ffp-contract=off: the compiler must not fuse a*b+c by
 # itself, because the order and rounding of design D1 are written out with explicit fma.
 function(hlwq_flags target)
-  target_compile_options(${target} PRIVATE -Wall -Wextra -Wshadow -ffp-contract=off)
+  set(flags -Wall -Wextra -Wshadow -ffp-contract=off)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
     # g++ 12 sees overlapping copies in every "literal" + std::string (GCC bug 105651).
-    target_compile_options(${target} PRIVATE -Wno-restrict)
+    list(APPEND flags -Wno-restrict)
   endif()
   if(HLWQ_WERROR)
-    target_compile_options(${target} PRIVATE -Werror)
+    list(APPEND flags -Werror)
   endif()
   if(HLWQ_SANITIZE)
-    target_compile_options(${target} PRIVATE -fsanitize=${HLWQ_SANITIZE} -fno-omit-frame-pointer
-                                             -fno-sanitize-recover=all)
+    list(APPEND flags -fsanitize=${HLWQ_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  endif()
+  # nvcc's flags stand in src/kernels/cuda.
+  target_compile_options(${target} PRIVATE "$<$<COMPILE_LANGUAGE:CXX>:${flags}>")
+  if(HLWQ_SANITIZE)
     target_link_options(${target} PRIVATE -fsanitize=${HLWQ_SANITIZE})
   endif()
   if(HLWQ_FUZZ)

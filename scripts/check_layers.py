@@ -27,8 +27,9 @@ LAYERS = {
     "api": ["base", "tensor", "io", "quant", "format", "ops", "kernels", "text", "model", "convert",
             "runtime", "hlwq"],
 }
-# CUDA headers stay inside these
-CUDA_FOLDERS = ("kernels/cuda", "dist")
+# CUDA headers, and ours that include them, stay inside these
+CUDA_FOLDERS = ("kernels/cuda/", "dist/")
+CUDA_HEADER = re.compile(r"^(cuda|cub/|thrust/|nv/|nvtx|cooperative_groups|mma\.h|vector_types\.h|kernels/cuda/)")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
 
 
@@ -43,7 +44,7 @@ def offences():
             yield f"src/{relative}: folder '{folder}' is not in the layer list of {pathlib.Path(__file__).name}"
             continue
         for kind, name in INCLUDE.findall(path.read_text(encoding="utf-8")):
-            if name.startswith("cuda") and not str(relative).startswith(CUDA_FOLDERS):
+            if CUDA_HEADER.match(name) and not str(relative).startswith(CUDA_FOLDERS):
                 yield f"src/{relative}: includes CUDA header {name}"
             if kind != '"':
                 continue

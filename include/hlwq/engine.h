@@ -23,8 +23,8 @@ namespace hlwq {
 
 struct ModelInfo {
   std::string path = {};
-  std::string device = {};   // "cpu", "reference"
-  std::string backend = {};  // one line: instruction sets, threads
+  std::string device = {};   // "cpu", "cuda", "reference"
+  std::string backend = {};  // one line: instruction sets and threads, or the GPU
   std::string compute = {};  // "int8" or "exact" when something is coded, else "f32"
   int64_t layers = 0, hidden = 0, vocabulary = 0;
   int64_t context = 0;        // tokens
@@ -93,6 +93,42 @@ struct PerplexityResult {
   std::optional<double> kl_mean = {}, kl_p99 = {}, top1 = {};
 };
 
+// A row for each of `prompts`; a row of decode steps for each of `depths` with the first of
+// `batches`, and for each other batch at the first depth.
+struct BenchRequest {
+  std::vector<int64_t> prompts = {512, 4096};  // tokens
+  int64_t generate = 128;                      // decode steps of a repetition; 0: no such rows
+  std::vector<int64_t> batches = {1, 32};      // sequences decoded side by side
+  std::vector<int64_t> depths = {0, 8192};     // tokens each sequence holds before its first step
+  int64_t repetitions = 3;
+  int64_t seed = 1;                                                // of the token ids
+  std::function<void(int64_t done, int64_t total)> progress = {};  // repetitions
+  const std::atomic<bool>* cancel = nullptr;
+
+  [[nodiscard]] int64_t context() const;  // tokens the longest of its sequences gets
+  [[nodiscard]] int64_t widest_batch() const;
+};
+
+struct BenchRow {
+  std::string name = {};                        // "prompt 512", "decode at 8192 batch 32"
+  int64_t tokens = 0;                           // of a repetition, over all sequences
+  double tok_s = 0;                             // median of the repetitions
+  double tok_s_least = 0, tok_s_most = 0;       // their spread
+  std::optional<double> gb_s = {};              // 1e9 bytes that decode steps must read a second
+  std::optional<double> roof_share = {};        // of what the device reads a second
+  std::optional<double> hit_rate = {};          // of the expert cache, when there is one
+  std::optional<int64_t> vram_peak_bytes = {};  // most this engine had on the GPU so far
+  std::optional<int64_t> vram_used_bytes = {};  // of the whole GPU at the row's end
+  int64_t host_bytes = 0;                       // most this process had resident so far
+};
+
+struct BenchResult {
+  std::vector<BenchRow> rows = {};
+  double read_gb_s = 0;      // at which the device reads its memory, measured after the rows
+  int64_t device_bytes = 0;  // of that memory
+  int64_t kv_cache_nbits = 0;
+};
+
 class Engine {
  public:
   // Loads the model folder `path`. `progress` gets bytes read. Errors: kInvalidArgument (an option
@@ -101,6 +137,11 @@ class Engine {
   [[nodiscard]] static Result<Engine> open(
       const std::string& path, const EngineOptions& options = {},
       const std::function<void(uint64_t done, uint64_t total)>& progress = {});
+  // A model with random weights and no tokenizer, made in memory: "nemotron-30b-a3b" or "tiny",
+  // then perhaps ":seed=N", ":skew=S" (experts chosen unevenly) and ":layers=K" (the first K).
+  // Errors: kInvalidArgument (the spec, an option), and as open.
+  [[nodiscard]] static Result<Engine> open_synthetic(std::string_view spec,
+                                                     const EngineOptions& options = {});
   Engine(Engine&&) noexcept;
   Engine& operator=(Engine&&) noexcept;
   ~Engine();
@@ -132,6 +173,10 @@ class Engine {
   // With `reference`, which must have the same vocabulary, also the divergence from it.
   [[nodiscard]] Result<PerplexityResult> perplexity(const PerplexityRequest& request,
                                                     Engine* reference = nullptr);
+  // Random ids; decode steps are greedy and take the ids they gave. Needs no tokenizer; options()
+  // must allow request.context() tokens and widest_batch() step tokens. Errors: kInvalidArgument (a
+  // number out of range), kOutOfMemory, kBadValue, kCancelled.
+  [[nodiscard]] Result<BenchResult> bench(const BenchRequest& request);
 
  private:
   struct Impl;

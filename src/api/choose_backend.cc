@@ -8,14 +8,13 @@
 namespace hlwq {
 namespace {
 
-// Options about the GPU's memory have no meaning on a CPU; taking them in silence would let a
-// person believe that they work.
-Status refuse_gpu_options(const EngineOptions& options) {
+// Options about experts that come and go. Taking them in silence would let a person believe that
+// they work.
+Status refuse_offload_options(const EngineOptions& options) {
   const EngineOptions defaults;
   const auto refuse = [](const char* flag, const std::string& value) {
-    return fail(
-        ErrorCode::kUnsupported,
-        fmt::format("--{} {} needs --device cuda, which this build does not have", flag, value));
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("--{} {}: experts stay resident in this version", flag, value));
   };
   if (options.vram != defaults.vram) return refuse("vram", options.vram);
   if (options.moe_expert_cache_size != defaults.moe_expert_cache_size)
@@ -30,21 +29,30 @@ Status refuse_gpu_options(const EngineOptions& options) {
 }  // namespace
 
 Result<std::unique_ptr<Backend>> choose_backend(const EngineOptions& options) {
-  if (options.device == "cuda")
-    return fail(ErrorCode::kUnsupported, "--device cuda: built without CUDA");
-  HLWQ_TRY(refuse_gpu_options(options));
+  HLWQ_TRY(refuse_offload_options(options));
   if (options.kv_cache_nbits != 16)
     return fail(ErrorCode::kUnsupported,
                 fmt::format("--kv-cache-nbits {}: this build keeps the KV cache at 16 bits",
                             options.kv_cache_nbits));
-  const Compute compute = options.compute == "exact" ? Compute::kExact : Compute::kInt8;
-  if (options.device == "reference") return make_reference_backend(compute);
-  HLWQ_TRY_ASSIGN(auto backend, make_cpu_backend({.threads = static_cast<int>(options.threads),
-                                                  .compute = compute}));
-  if (options.device == "auto")
-    log(LogLevel::kInfo,
-        fmt::format("device: cpu ({}), because this build has no CUDA", backend->description()));
-  return backend;
+  const BackendOptions wanted = {
+      .threads = static_cast<int>(options.threads),
+      .compute = options.compute == "exact" ? Compute::kExact : Compute::kInt8};
+  if (options.device == "reference") return make_reference_backend(wanted.compute);
+  if (options.device == "cpu") return make_cpu_backend(wanted);
+
+  auto cuda = make_cuda_backend(wanted);
+  if (options.device == "cuda") {
+    if (!cuda) return fail(cuda.error().code, "--device cuda: " + cuda.error().message);
+    return cuda;
+  }
+  if (cuda) {
+    log(LogLevel::kInfo, fmt::format("device: {}", (*cuda)->description()));
+    return cuda;
+  }
+  HLWQ_TRY_ASSIGN(auto cpu, make_cpu_backend(wanted));
+  log(LogLevel::kInfo, fmt::format("device: {}, because CUDA cannot be used: {}",
+                                   cpu->description(), cuda.error().message));
+  return cpu;
 }
 
 }  // namespace hlwq

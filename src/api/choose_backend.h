@@ -9,8 +9,8 @@
 
 namespace hlwq {
 
-// Logs what `auto` chose and why. Errors: kUnsupported for a device this build lacks, and for
-// options that only such a device could serve, each named.
+// Logs what `auto` chose and why. Errors: kUnsupported for a device this build or machine lacks,
+// and for options that this version cannot serve, each named; what making the back end reports.
 [[nodiscard]] Result<std::unique_ptr<Backend>> choose_backend(const EngineOptions& options);
 
 }  // namespace hlwq

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "io/file.h"
+#include "model/synthetic.h"
 #include "runtime/generate.h"
 #include "runtime/perplexity.h"
 #include "text/chat.h"
@@ -83,42 +84,74 @@ Engine::~Engine() = default;
 Result<Engine> Engine::open(const std::string& path, const EngineOptions& options,
                             const std::function<void(uint64_t, uint64_t)>& progress) {
   return guarded([&]() -> Result<Engine> {
-    HLWQ_TRY(check_options(options));
-    auto impl = std::make_unique<Impl>();
-    impl->options = options;
-    HLWQ_TRY_ASSIGN(impl->backend, choose_backend(options));
+    HLWQ_TRY_ASSIGN(auto impl, Impl::start(options));
     HLWQ_TRY_ASSIGN(const NemotronHConfig config, read_model_config(path));
     HLWQ_TRY_ASSIGN(impl->generation, read_generation_config(path));
     const int64_t context = choose_context(options, config);
-    impl->step_tokens = std::max(options.prefill_chunk, options.step_tokens);
-    // A row of logits costs the model one hidden vector, so every token of a step may have one.
     HLWQ_TRY_ASSIGN(impl->model, load_model(path, *impl->backend,
                                             {.base = options.base,
-                                             .limits = {.tokens = impl->step_tokens,
-                                                        .logit_rows = impl->step_tokens,
-                                                        .context = context},
+                                             .limits = impl->limits(context),
+                                             .sequence_bytes = impl->sequence_bytes(),
                                              .load_threads = impl->backend->threads(),
                                              .progress = progress}));
-    impl->kv_dtype = default_kv_dtype(*impl->model, *impl->backend);
     impl->tokenizer = open_tokenizer(path, options.base);
     impl->stop_ids = union_of_stop_ids(impl->generation, config, impl->tokenizer);
-    const bool coded = impl->model->coded();
-    impl->info = {
-        .path = path,
-        .device = std::string(impl->backend->name()),
-        .backend = impl->backend->description(),
-        .compute = coded ? options.compute : "f32",
-        .layers = static_cast<int64_t>(config.layers.size()),
-        .hidden = config.hidden,
-        .vocabulary = config.vocabulary,
-        .context = context,
-        .max_positions = config.max_positions,
-        .weight_bytes = static_cast<int64_t>(impl->model->weight_bytes()),
-        .activation_bytes = static_cast<int64_t>(impl->model->activation_bytes()),
-        .sequence_bytes = static_cast<int64_t>(SequencePool::bytes_for(
-            impl->model->state_shape(), {.context = context, .kv_dtype = impl->kv_dtype}))};
+    impl->describe(path, context);
     return Engine(std::move(impl));
   });
+}
+
+Result<Engine> Engine::open_synthetic(std::string_view spec, const EngineOptions& options) {
+  return guarded([&]() -> Result<Engine> {
+    HLWQ_TRY_ASSIGN(const SyntheticSpec parsed, parse_synthetic_spec(spec));
+    HLWQ_TRY_ASSIGN(auto impl, Impl::start(options));
+    const int64_t context = choose_context(options, parsed.config);
+    HLWQ_TRY_ASSIGN(impl->model, make_synthetic_model(spec, *impl->backend, impl->limits(context),
+                                                      impl->sequence_bytes()));
+    impl->tokenizer = fail(ErrorCode::kMissing, "a synthetic model has no tokenizer");
+    impl->describe(std::string(spec), context);
+    return Engine(std::move(impl));
+  });
+}
+
+Result<std::unique_ptr<Engine::Impl>> Engine::Impl::start(const EngineOptions& options) {
+  HLWQ_TRY(check_options(options));
+  auto impl = std::make_unique<Impl>();
+  impl->options = options;
+  impl->step_tokens = std::max(options.prefill_chunk, options.step_tokens);
+  HLWQ_TRY_ASSIGN(impl->backend, choose_backend(options));
+  return impl;
+}
+
+// A row of logits costs the model one hidden vector, so every token of a step may have one.
+StepLimits Engine::Impl::limits(int64_t context) const {
+  return {.tokens = step_tokens, .logit_rows = step_tokens, .context = context};
+}
+
+SequenceBytes Engine::Impl::sequence_bytes() const {
+  return [&device = *backend](const StateShape& shape, bool coded, int64_t context) {
+    return SequencePool::bytes_for(
+        shape, {.context = context, .kv_dtype = default_kv_dtype(coded, device)});
+  };
+}
+
+void Engine::Impl::describe(std::string path, int64_t context) {
+  const NemotronHConfig& config = model->config();
+  const bool coded = model->coded();
+  kv_dtype = default_kv_dtype(coded, *backend);
+  info = {.path = std::move(path),
+          .device = std::string(backend->name()),
+          .backend = backend->description(),
+          .compute = coded ? options.compute : "f32",
+          .layers = static_cast<int64_t>(config.layers.size()),
+          .hidden = config.hidden,
+          .vocabulary = config.vocabulary,
+          .context = context,
+          .max_positions = config.max_positions,
+          .weight_bytes = static_cast<int64_t>(model->weight_bytes()),
+          .activation_bytes = static_cast<int64_t>(model->activation_bytes()),
+          .sequence_bytes =
+              static_cast<int64_t>(sequence_bytes()(model->state_shape(), coded, context))};
 }
 
 const ModelInfo& Engine::info() const { return impl_->info; }
@@ -222,6 +255,10 @@ Result<GenerateResult> Engine::generate(const GenerateRequest& request) {
 
 Result<LogitsResult> Engine::logits(const LogitsRequest& request) {
   return guarded([&] { return impl_->logits(request); });
+}
+
+Result<BenchResult> Engine::bench(const BenchRequest& request) {
+  return guarded([&] { return impl_->bench(request); });
 }
 
 Result<PerplexityResult> Engine::perplexity(const PerplexityRequest& request, Engine* reference) {

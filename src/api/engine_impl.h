@@ -29,8 +29,17 @@ struct Engine::Impl {
   std::optional<Session> session;         // of generate(), made when first used
   std::optional<ThreadPool> row_threads;  // of perplexity(), made when first used
 
+  // With options and back end; the rest is for whoever makes the model.
+  [[nodiscard]] static Result<std::unique_ptr<Impl>> start(const EngineOptions& options);
+  [[nodiscard]] StepLimits limits(int64_t context) const;
+  // Of the sequence that generate() keeps.
+  [[nodiscard]] SequenceBytes sequence_bytes() const;
+  // Fills `info` once the model is there.
+  void describe(std::string path, int64_t context);
+
   [[nodiscard]] Result<Session*> generate_session();
   [[nodiscard]] Result<LogitsResult> logits(const LogitsRequest& request);
+  [[nodiscard]] Result<BenchResult> bench(const BenchRequest& request);
 };
 
 }  // namespace hlwq

@@ -10,6 +10,7 @@
 
 #include "api/engine_impl.h"
 #include "base/check.h"
+#include "ops/host_rows.h"
 
 namespace hlwq {
 namespace {
@@ -70,8 +71,10 @@ Result<LogitsResult> Engine::Impl::logits(const LogitsRequest& request) {
   const int64_t rows = request.all ? batch * widest : batch;
   HLWQ_TRY_ASSIGN(const Buffer buffer, sequences.allocate_logits(rows));
   const MutF32View logits = dense(buffer.as<float>().data(), rows, vocabulary);
+  HostRows host_rows;
+  F32View readable;
   const auto row = [&](int64_t r) {
-    return std::span<const float>(logits.row(r), static_cast<size_t>(vocabulary));
+    return std::span<const float>(readable.row(r), static_cast<size_t>(vocabulary));
   };
 
   std::vector<SequenceInput> inputs(static_cast<size_t>(batch));
@@ -90,6 +93,11 @@ Result<LogitsResult> Engine::Impl::logits(const LogitsRequest& request) {
                                          : LogitRows::kNone;
     HLWQ_TRY(sequences.step(inputs, wanted, logits));
     const int64_t each = request.all ? tokens : 1;  // rows of one copy
+    if (wanted != LogitRows::kNone) {
+      F32View written = logits;
+      written.rows = batch * each;
+      readable = host_rows.read(*backend, written);
+    }
     if (request.all)
       for (int64_t t = 0; t < tokens; ++t)
         result.positions.push_back(top_of(row(t), begin + t, request.top));

@@ -17,4 +17,12 @@ struct BackendOptions {
 
 [[nodiscard]] Result<std::unique_ptr<Backend>> make_cpu_backend(const BackendOptions& options);
 
+// Errors: kUnsupported (this build has no CUDA; no GPU, or one older than sm_80), saying which.
+[[nodiscard]] Result<std::unique_ptr<Backend>> make_cuda_backend(const BackendOptions& options);
+[[nodiscard]] bool built_with_cuda();
+
+// Host memory, zeroed, that every back end of this build reads and writes at the same address:
+// pinned and mapped where there is a GPU, else plain. For tests. Errors: kOutOfMemory.
+[[nodiscard]] Result<Buffer> allocate_shared(size_t bytes, std::string_view what);
+
 }  // namespace hlwq

@@ -6,9 +6,9 @@
 
 #include "io/printable.h"
 #include "model/model.h"
-#include "model/nemotron_h/forward.h"
 #include "model/nemotron_h/loader.h"
-#include "model/resident_experts.h"
+#include "model/nemotron_h/memory_plan.h"
+#include "model/nemotron_h/with_resident_experts.h"
 #include "model/tensor_names.h"
 
 namespace hlwq {
@@ -76,17 +76,13 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, Backend& back
                         ? "--base DIR (the checkpoint this one was made from) can supply them"
                         : fmt::format("the base {} lacks them too", options.base)));
 
-  HLWQ_TRY_ASSIGN(
-      nemotron_h::ModelWeights weights,
-      nemotron_h::load_weights(config, sources, backend, options.load_threads, options.progress));
-  std::vector<std::vector<Mlp>> experts;
-  for (nemotron_h::LayerWeights& layer : weights.layers)
-    if (auto* moe = std::get_if<nemotron_h::MoeWeights>(&layer.mixer))
-      experts.push_back(std::exchange(moe->experts, {}));
-  auto runner = std::make_unique<ResidentExperts>(backend, std::move(experts),
-                                                  std::exchange(weights.expert_memory, {}));
-  return nemotron_h::NemotronH::create(backend, std::move(config), std::move(weights),
-                                       std::move(runner), options.limits);
+  HLWQ_TRY_ASSIGN(const auto loader, nemotron_h::WeightLoader::plan(config, sources));
+  HLWQ_TRY(nemotron_h::prepare_memory(backend, config, options.limits, loader->bytes(),
+                                      loader->coded(), options.sequence_bytes));
+  HLWQ_TRY_ASSIGN(nemotron_h::ModelWeights weights,
+                  loader->load(config, backend, options.load_threads, options.progress));
+  return nemotron_h::with_resident_experts(backend, std::move(config), std::move(weights),
+                                           options.limits);
 }
 
 }  // namespace hlwq

@@ -25,6 +25,8 @@ struct StateShape {
   [[nodiscard]] int64_t ssm_floats() const { return mamba.heads * mamba.head_dim * mamba.state; }
 };
 
+[[nodiscard]] StateShape state_shape_of(const NemotronHConfig& config);
+
 // Pools of the sequences, indexed by Segment::slot. Borrowed from the runtime.
 struct SequenceMemory {
   std::span<float* const> conv;  // per Mamba layer: [slots][conv_channels][kernel-1]
@@ -38,7 +40,7 @@ struct StepBatch {
   std::span<const int64_t> logit_rows;  // tokens whose logits are wanted, ascending
 };
 
-// Looks at intermediate values (tests, traces). Called on the engine thread.
+// Looks at intermediate values (tests, traces), in host memory. Called on the engine thread.
 struct StepObserver {
   // index 0: embedding output; k: residual after layer k-1; count of layers + 1: after norm_f
   std::function<void(int64_t index, F32View hidden)> hidden;
@@ -54,6 +56,10 @@ struct StepLimits {
   int64_t context = 4096;
 };
 
+// Bytes of sequence memory that whoever loads a model will want on its device, for a state shape,
+// whether anything of the model is coded, and a context. Empty: none.
+using SequenceBytes = std::function<size_t(const StateShape& shape, bool coded, int64_t context)>;
+
 class Model {
  public:
   virtual ~Model() = default;
@@ -63,25 +69,35 @@ class Model {
   [[nodiscard]] virtual size_t weight_bytes() const = 0;
   [[nodiscard]] virtual size_t activation_bytes() const = 0;
   [[nodiscard]] virtual bool coded() const = 0;  // any coded matrix
+  // Bytes a decode step of `sequences` sequences side by side must move: weights outside the
+  // experts once, the experts that even routing would choose, Mamba states in and out. The KV cache
+  // is not in it.
+  [[nodiscard]] virtual int64_t decode_bytes(int64_t sequences = 1) const = 0;
 
-  // One step. logits [logit_rows, vocabulary]. Nothing allocates. Errors: kInvalidArgument (an id
-  // outside the vocabulary, more tokens than the limits), kBadValue (non-finite activations: the
-  // sequences of this step are then unusable), or what the expert runner reports.
+  // One step. logits [logit_rows, vocabulary], on the back end's device, which may fill them after
+  // the call (ops/backend.h). Nothing allocates. Errors: kInvalidArgument (an id outside the
+  // vocabulary, more tokens than the limits), or what the expert runner reports.
   [[nodiscard]] virtual Status forward(const StepBatch& step, const SequenceMemory& memory,
                                        MutF32View logits,
                                        const StepObserver* observer = nullptr) = 0;
+  // Waits for the steps so far. Errors: kBadValue when one since the last call had activations that
+  // are not finite; the sequences of those steps are then unusable. Every caller asks before it
+  // trusts logits.
+  [[nodiscard]] virtual Status check_finite() = 0;
 };
 
 struct LoadOptions {
   std::string base;  // --base: folder that supplies tensors the checkpoint lacks
   StepLimits limits;
+  SequenceBytes sequence_bytes;
   int load_threads = 1;
   std::function<void(uint64_t done, uint64_t total)> progress;  // bytes read; may be empty
 };
 
 // Loads the checkpoint folder `path` onto `backend`, which must outlive the model. Experts are laid
-// into one contiguous record each. Errors: kMissing naming every absent tensor (and saying that
-// --base DIR can supply them), kBadLayout, kUnsupported, kIo, kOutOfMemory, kBadValue.
+// into one contiguous record each. What the device has no room for is refused before anything is
+// read, saying what was wanted for what. Errors: kMissing naming every absent tensor (and saying
+// that --base DIR can supply them), kBadLayout, kUnsupported, kIo, kOutOfMemory, kBadValue.
 [[nodiscard]] Result<std::unique_ptr<Model>> load_model(const std::string& path, Backend& backend,
                                                         const LoadOptions& options);
 

@@ -5,11 +5,14 @@
 //
 // Rules for all ops. Nothing allocates (the reference alone does): scratch comes from the arena
 // given at load (reserve). The bits of one token's result do not depend on the other tokens of the
-// call, on threads or on how experts are placed. Coded matrices under Compute::kInt8 follow D1 to
-// the bit on every back end; other arithmetic is FP32 in an order fixed by shapes and absolute
-// positions. Outputs may alias inputs only where stated. Views live on the back end's device.
+// call, on threads or on how experts are placed. A device may run ops later than they are called,
+// in the order of the calls; download, sample, take_non_finite and synchronize wait for them. Coded
+// matrices under Compute::kInt8 follow D1 to the bit on every back end; other arithmetic is FP32 in
+// an order fixed by shapes and absolute positions. Outputs may alias inputs only where stated.
+// Views live on the back end's device.
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -17,6 +20,8 @@
 
 #include "base/result.h"
 #include "ops/matrix.h"
+#include "ops/sampling.h"
+#include "ops/shapes.h"
 #include "tensor/buffer.h"
 
 namespace hlwq {
@@ -71,15 +76,19 @@ struct RouteArgs {
   float* weights;  // out [tokens, experts_used]
 };
 
-// y[t] = sum over i of weights[t, i] * expert[ids[t, i]](x[t]), ascending ids, fma from +0.
-// `experts[e]` may be empty (null data) for experts no token chose.
+// y[t] = sum over i of weights[t, i] * expert[ids[t, i]](x[t]), ascending ids, fma from +0; then
+// y[t] += shared(x[t]) when there is a shared expert; then residual[t] += y[t] when given (its data
+// is null otherwise). y holds the sum in any case. All experts have one shape.
 struct ExpertsArgs {
   Activation x;  // [tokens, width]
   std::span<const Mlp> experts;
-  const int32_t* ids;    // [tokens, experts_used], ascending within a token
-  const float* weights;  // [tokens, experts_used]
+  const std::byte* table = nullptr;  // of Backend::expert_table(experts), on the device
+  const int32_t* ids;                // [tokens, experts_used], ascending within a token
+  const float* weights;              // [tokens, experts_used]
   int64_t experts_used;
   MutF32View y;  // [tokens, width]
+  const Mlp* shared = nullptr;
+  MutF32View residual = {};  // [tokens, width]
 };
 
 // y = down( relu(up x)^2 ) (+ y when accumulate).
@@ -96,20 +105,6 @@ struct MlpArgs {
 struct AddArgs {
   F32View x;     // [tokens, width]
   MutF32View y;  // [tokens, width]
-};
-
-// A run of consecutive tokens of one sequence within a step.
-struct Segment {
-  int64_t first_token = 0, tokens = 0;  // rows of the step's activations
-  int64_t position = 0;                 // of the first of them in its sequence
-  int64_t slot = 0;                     // of the sequence's state
-};
-
-struct MambaShape {
-  int64_t heads, head_dim, groups, state, kernel;
-  [[nodiscard]] int64_t inner() const { return heads * head_dim; }
-  [[nodiscard]] int64_t conv_channels() const { return inner() + 2 * groups * state; }
-  [[nodiscard]] int64_t projected() const { return inner() + conv_channels() + heads; }
 };
 
 // Everything of a Mamba-2 mixer between in_proj and out_proj (docs/math.md#mamba-2): causal
@@ -134,17 +129,12 @@ struct MambaArgs {
 
 // KV pages of one layer. A page holds kPageTokens tokens as [K |
 // V][kv_heads][kPageTokens][head_dim].
-inline constexpr int64_t kPageTokens = 64;
 struct KvPages {
   std::byte* data = nullptr;  // pool of pages
   DType dtype = DType::kF16;  // F16 or F32
   int64_t page_bytes = 0;
   const int32_t* tables = nullptr;  // [slots, table_stride]: page of tokens [64 i, 64 i + 64)
   int64_t table_stride = 0;
-};
-
-struct AttentionShape {
-  int64_t heads, kv_heads, head_dim;
 };
 
 // Causal grouped-query attention without positions. Stores k and v of the step's tokens in the
@@ -158,11 +148,32 @@ struct AttentionArgs {
   Activation out;  // [tokens, heads*head_dim]
 };
 
+// The next token of each row of logits (ops/sampling.h). The same settings, logits, recent ids and
+// position give the same id on every back end.
+struct SampleArgs {
+  F32View logits;                   // [rows, vocabulary]
+  std::span<const SampleRow> rows;  // host memory
+  std::span<int32_t> ids;           // out, host memory, filled on return; -1: no usable logit
+};
+
+// The tokens of a step: what EmbedArgs::ids and the segments of the mixers say once more.
+struct StepTokens {
+  std::span<const int32_t> ids;
+  std::span<const Segment> segments;
+};
+
+// Bytes of a device's memory.
+struct DeviceMemory {
+  size_t total = 0, free = 0;      // of the whole device, as the system says now
+  size_t allocated = 0, peak = 0;  // by this back end
+};
+
 // Scratch a back end needs at most, from the model's largest shapes (see Backend::reserve).
 struct ScratchNeeds {
-  int64_t tokens = 0;     // most tokens of a step
-  int64_t width = 0;      // widest activation that is quantized
-  int64_t mlp_width = 0;  // widest hidden layer of an MLP or expert
+  int64_t tokens = 0;        // most tokens of a step
+  int64_t width = 0;         // widest activation that is quantized
+  int64_t mlp_width = 0;     // widest hidden layer of an MLP or expert
+  int64_t expert_width = 0;  // widest hidden layer of a routed expert; 0: mlp_width
   int64_t experts = 0, experts_used = 0;
   int64_t context = 0;  // most tokens of a sequence
   AttentionShape attention{0, 0, 0};
@@ -176,11 +187,37 @@ class Backend {
   [[nodiscard]] virtual std::string description() const = 0;  // one line: instruction sets, threads
   [[nodiscard]] virtual Compute compute() const = 0;
   [[nodiscard]] virtual int threads() const = 0;
+  // Where its memory lies: with kHost the caller may read and write it.
+  [[nodiscard]] virtual Device device() const = 0;
+  [[nodiscard]] virtual DeviceMemory memory() const = 0;
+  // Bytes a second at which it reads its memory, measured now: the roof of a decode step. Takes up
+  // to 2 GiB for that time. Errors: kOutOfMemory.
+  [[nodiscard]] virtual Result<double> read_bandwidth() = 0;
 
   // Device memory, zeroed. Errors: kOutOfMemory, naming `what`.
   [[nodiscard]] virtual Result<Buffer> allocate(size_t bytes, std::string_view what) = 0;
   // Sizes the scratch arena; call once before the ops. Errors: kOutOfMemory.
   [[nodiscard]] virtual Status reserve(const ScratchNeeds& needs) = 0;
+  // What the experts op looks experts up in; empty where a span of host structs serves. `experts`
+  // must stay as they are. Errors: kOutOfMemory, kUnsupported (experts of one layer that differ in
+  // layout, table or type).
+  [[nodiscard]] virtual Result<Buffer> expert_table(std::span<const Mlp> experts) = 0;
+
+  // Between host and device memory, in order with the ops; both are done with the host's side on
+  // return.
+  virtual void upload(void* to, const void* from, size_t bytes) = 0;
+  virtual void download(void* to, const void* from, size_t bytes) = 0;
+  // 64-bit word i becomes (random_bits(seed, i) & keep) | set: random weights in place.
+  virtual void fill_random(std::byte* to, size_t bytes, uint64_t seed, uint64_t keep,
+                           uint64_t set) = 0;
+
+  // Runs the ops that `issue` calls, all of one step. Where a step is recorded and replayed, a
+  // `key` other than 0 says that `issue` makes the same calls with the same arguments as any
+  // earlier step of that key, but for the contents of ids and the positions and slots of the
+  // segments; `issue` is then not called again. Errors: what `issue` returns.
+  [[nodiscard]] virtual Status run_step(const StepTokens& tokens, uint64_t key,
+                                        const std::function<Status()>& issue) = 0;
+  virtual void synchronize() = 0;
 
   virtual void rms_norm(const RmsNormArgs& args) = 0;
   virtual void quantize(const QuantizeArgs& args) = 0;
@@ -192,6 +229,7 @@ class Backend {
   virtual void add(const AddArgs& args) = 0;
   virtual void mamba(const MambaArgs& args) = 0;
   virtual void attention(const AttentionArgs& args) = 0;
+  virtual void sample(const SampleArgs& args) = 0;
 
   // Non-finite activations set a sticky flag instead of stopping a kernel, when a block of them is
   // rotated: by every op that fills a QuantizedView, and by experts and mlp for their hidden layer.

@@ -106,33 +106,35 @@ Result<Generated> generate(Session& session, std::span<const int32_t> prompt,
 
   Generated out;
   out.prompt_tokens = prompt_tokens;
-  const auto cancelled = [&] {
-    return settings.cancel != nullptr && settings.cancel->load(std::memory_order_relaxed);
-  };
+  out.reason = FinishReason::kLength;
+  TextStream stream(settings, out);
+  Sampler sampler(settings.sampler, session.vocabulary());
+  std::vector<int32_t> sequence(prompt.begin(), prompt.end());
+  const auto next_row = [&] { return sampler.row(sequence, sequence.size()); };
+
   const Clock::time_point prompt_start = Clock::now();
   const SequenceInput whole = {slot, prompt};
   const Status prefilled = session.prefill({&whole, 1}, logits, settings.cancel);
   if (!prefilled && prefilled.error().code != ErrorCode::kCancelled)
     return tl::unexpected(prefilled.error());
-  out.prompt_seconds = seconds_since(prompt_start);
   if (!prefilled) {
+    out.prompt_seconds = seconds_since(prompt_start);
     out.reason = FinishReason::kCancelled;
     return out;
   }
+  int32_t id = -1;  // chosen, not yet handed out
+  if (settings.max_tokens > 0) {
+    const SampleRow row = next_row();
+    HLWQ_TRY(session.sample(logits, {&row, 1}, {&id, 1}));
+  }
+  out.prompt_seconds = seconds_since(prompt_start);
 
-  Sampler sampler(settings.sampler);
-  TextStream stream(settings, out);
-  std::vector<int32_t> sequence(prompt.begin(), prompt.end());
   const Clock::time_point decode_start = Clock::now();
-  out.reason = FinishReason::kLength;
   while (static_cast<int64_t>(out.ids.size()) < settings.max_tokens) {
-    if (cancelled()) {
+    if (settings.cancel != nullptr && settings.cancel->load(std::memory_order_relaxed)) {
       out.reason = FinishReason::kCancelled;
       break;
     }
-    HLWQ_TRY_ASSIGN(const int32_t id,
-                    sampler.sample({logits.data, static_cast<size_t>(logits.cols)}, sequence,
-                                   static_cast<uint64_t>(sequence.size())));
     sequence.push_back(id);
     out.ids.push_back(id);
     if (std::find(settings.stop_ids.begin(), settings.stop_ids.end(), id) !=
@@ -149,8 +151,9 @@ Result<Generated> generate(Session& session, std::span<const int32_t> prompt,
       out.reason = FinishReason::kContext;
       break;
     }
-    const SequenceInput next = {slot, {&sequence.back(), 1}};
-    HLWQ_TRY(session.step({&next, 1}, LogitRows::kLast, logits));
+    const SequenceInput last = {slot, {&sequence.back(), 1}};
+    const SampleRow row = next_row();
+    HLWQ_TRY(session.decode({&last, 1}, {&row, 1}, logits, {&id, 1}));
     ++out.decode_steps;
   }
   out.decode_seconds = out.decode_steps > 0 ? seconds_since(decode_start) : 0.0;

@@ -48,7 +48,7 @@ struct Generated {
   std::vector<int32_t> ids;  // chosen ones; a stop id is the last of them
   std::string text;          // without stop string and stop id
   int64_t prompt_tokens = 0;
-  double prompt_seconds = 0;  // until the logits of the prompt's last token
+  double prompt_seconds = 0;  // until the first token
   double decode_seconds = 0;  // the steps after that
   int64_t decode_steps = 0;
   FinishReason reason = FinishReason::kLength;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "ops/host_rows.h"
 #include "runtime/row_statistics.h"
 #include "runtime/session.h"
 
@@ -31,7 +32,7 @@ class Scorer {
                                      .kv_dtype = default_kv_dtype(*scored.model, *scored.backend),
                                      .prefill_chunk = chunk}));
     HLWQ_TRY_ASSIGN(Buffer logits, session.allocate_logits(side_by_side * chunk));
-    return Scorer(std::move(session), std::move(logits), side_by_side * chunk);
+    return Scorer(*scored.backend, std::move(session), std::move(logits), side_by_side * chunk);
   }
 
   Status open(int64_t windows) {
@@ -47,27 +48,33 @@ class Scorer {
   }
 
   // Tokens [begin, begin + tokens) of each open window; `first` points to the first window's id 0.
+  // Its logits can be read until the next step.
   Status step(const int32_t* first, int64_t window, int64_t begin, int64_t tokens) {
     inputs_.clear();
     for (size_t w = 0; w < slots_.size(); ++w)
       inputs_.push_back(
           {slots_[w],
            {first + static_cast<int64_t>(w) * window + begin, static_cast<size_t>(tokens)}});
-    return session_.step(inputs_, LogitRows::kAll,
-                         dense(logits_.as<float>().data(), rows_, session_.vocabulary()));
+    MutF32View logits = dense(logits_.as<float>().data(), rows_, session_.vocabulary());
+    HLWQ_TRY(session_.step(inputs_, LogitRows::kAll, logits));
+    logits.rows = static_cast<int64_t>(slots_.size()) * tokens;
+    readable_ = host_rows_.read(*backend_, logits);
+    return {};
   }
   [[nodiscard]] std::span<const float> row(int64_t r) const {
-    return {logits_.as<float>().data() + r * session_.vocabulary(),
-            static_cast<size_t>(session_.vocabulary())};
+    return {readable_.row(r), static_cast<size_t>(readable_.cols)};
   }
 
  private:
-  Scorer(Session session, Buffer logits, int64_t rows)
-      : session_(std::move(session)), logits_(std::move(logits)), rows_(rows) {}
+  Scorer(Backend& backend, Session session, Buffer logits, int64_t rows)
+      : backend_(&backend), session_(std::move(session)), logits_(std::move(logits)), rows_(rows) {}
 
+  Backend* backend_;
   Session session_;
   Buffer logits_;  // [rows_, vocabulary]
   int64_t rows_;
+  HostRows host_rows_;
+  F32View readable_;  // the last step's logits, on the host
   std::vector<int64_t> slots_;
   std::vector<SequenceInput> inputs_;
 };

@@ -1,17 +1,18 @@
 #pragma once
-// From logits to a token id. A pure function of (settings, logits, earlier ids, position): the same
-// seed and position give the same token, whatever else runs.
+// What one request asks of sampling, in the form back ends draw from (ops/sampling.h). The id is a
+// pure function of (settings, logits, earlier ids, position): the same seed and position give the
+// same token, whatever else runs and on whatever device.
 
 #include <cstdint>
 #include <span>
 #include <vector>
 
-#include "base/result.h"
+#include "ops/sampling.h"
 
 namespace hlwq {
 
 // Applied in this order: repeat penalty, temperature, top-k, top-p, min-p (the order of
-// transformers' logits processors).
+// transformers' logits processors). Used as FP32.
 struct SamplerSettings {
   double temperature = 0.8;     // 0: the largest logit, ties to the lower id
   int64_t top_k = 0;            // keep the k most likely; 0: all
@@ -24,27 +25,15 @@ struct SamplerSettings {
 
 class Sampler {
  public:
-  explicit Sampler(const SamplerSettings& settings) : settings_(settings) {}
+  Sampler(const SamplerSettings& settings, int64_t vocabulary);
 
-  // `logits` [vocabulary]; `earlier`: the sequence so far, its last repeat_window ids count;
-  // `position`: of the token to be chosen. NaN counts as minus infinity. Cost: O(vocabulary), and
-  // a sort of the ids that are kept. Errors: kBadValue when no logit is above minus infinity.
-  // Source of the penalty: Keskar et al. 2019 (CTRL), each id once; of top-p: Holtzman et al. 2020.
-  [[nodiscard]] Result<int32_t> sample(std::span<const float> logits,
-                                       std::span<const int32_t> earlier, uint64_t position);
-
-  [[nodiscard]] const SamplerSettings& settings() const { return settings_; }
+  // How to draw the token at `position`. `earlier`: the sequence so far; the last repeat_window
+  // ids count, each once, those outside the vocabulary not at all. Valid until the next call.
+  [[nodiscard]] SampleRow row(std::span<const int32_t> earlier, uint64_t position);
 
  private:
-  struct Candidate {
-    float logit;
-    int32_t id;
-  };
-  void penalize(std::span<const int32_t> earlier);
-  [[nodiscard]] int32_t draw(float largest, double uniform);
-
-  SamplerSettings settings_;
-  std::vector<Candidate> candidates_;  // of the current call
+  SampleRow row_;  // but for what row() fills in
+  int64_t repeat_window_, vocabulary_;
   std::vector<int32_t> recent_;
 };
 

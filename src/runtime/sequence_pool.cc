@@ -90,13 +90,12 @@ Result<SequencePool> SequencePool::create(Backend& backend, const StateShape& sh
     return fail(ErrorCode::kOutOfMemory,
                 fmt::format("sequence memory for {} sequences of {} tokens exceeds 64 bits",
                             options.sequences, options.context));
-  SequencePool pool;
+  SequencePool pool(backend);
   pool.options_ = options;
   pool.shape_ = shape;
   HLWQ_TRY_ASSIGN(pool.states_, backend.allocate(bytes->states, "Mamba states"));
   HLWQ_TRY_ASSIGN(pool.pages_, backend.allocate(bytes->pages, "KV cache"));
   HLWQ_TRY_ASSIGN(pool.tables_, backend.allocate(bytes->tables, "KV page tables"));
-  HLWQ_CHECK(pool.tables_.device() == Device::kHost);  // grow() writes them from here
 
   const int64_t conv = options.sequences * shape.conv_floats();
   const int64_t ssm = options.sequences * shape.ssm_floats();
@@ -154,12 +153,15 @@ Status SequencePool::grow(int64_t slot, int64_t tokens) {
     return fail(ErrorCode::kOutOfMemory,
                 fmt::format("KV cache: {} more pages of {} tokens wanted, {} free of {}", wanted,
                             kPageTokens, free_pages_.size(), page_count(options_)));
-  int32_t* table = tables_.as<int32_t>().data() + slot * pages_for(options_.context);
+  if (wanted <= 0) return {};
+  const auto first = static_cast<int64_t>(pages.size());
   for (int64_t i = 0; i < wanted; ++i) {
-    table[pages.size()] = free_pages_.back();
     pages.push_back(free_pages_.back());
     free_pages_.pop_back();
   }
+  int32_t* const table = tables_.as<int32_t>().data() + slot * pages_for(options_.context);
+  backend_->upload(table + first, pages.data() + first,
+                   static_cast<size_t>(wanted) * sizeof(int32_t));
   return {};
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 // Memory of sequences: KV pages, page tables, convolution and SSM states, in pools indexed by slot.
-// One owner (the engine thread) changes it.
+// One owner (the engine thread) changes it. Which page is whose is decided on the host; the page
+// tables on the device get the entries that change.
 
 #include <cstdint>
 #include <memory>
@@ -22,6 +23,7 @@ class SequencePool {
  public:
   // Bytes are known before: see bytes_for. Errors: kInvalidArgument (counts out of range),
   // kUnsupported (a KV type other than F16 and F32), kOutOfMemory.
+  // `backend` must outlive the pool.
   static Result<SequencePool> create(Backend& backend, const StateShape& shape,
                                      const SequencePoolOptions& options);
   // Saturates at the largest size_t.
@@ -40,7 +42,8 @@ class SequencePool {
   [[nodiscard]] int64_t context() const { return options_.context; }
 
  private:
-  SequencePool() = default;
+  explicit SequencePool(Backend& backend) : backend_(&backend) {}
+  Backend* backend_;
   SequencePoolOptions options_;
   StateShape shape_;
   Buffer states_, pages_, tables_;

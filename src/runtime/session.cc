@@ -9,8 +9,12 @@
 
 namespace hlwq {
 
+DType default_kv_dtype(bool coded, const Backend& backend) {
+  return coded && backend.compute() == Compute::kInt8 ? DType::kF16 : DType::kF32;
+}
+
 DType default_kv_dtype(const Model& model, const Backend& backend) {
-  return model.coded() && backend.compute() == Compute::kInt8 ? DType::kF16 : DType::kF32;
+  return default_kv_dtype(model.coded(), backend);
 }
 
 Session::Session(Backend& backend, Model& model, SequencePool pool, const SessionOptions& options)
@@ -43,6 +47,11 @@ void Session::close(int64_t slot) { pool_.close(slot); }
 int64_t Session::position(int64_t slot) const { return positions_.at(static_cast<size_t>(slot)); }
 
 Status Session::step(std::span<const SequenceInput> inputs, LogitRows rows, MutF32View logits) {
+  HLWQ_TRY(issue(inputs, rows, logits));
+  return model_->check_finite();
+}
+
+Status Session::issue(std::span<const SequenceInput> inputs, LogitRows rows, MutF32View logits) {
   step_ids_.clear();
   step_segments_.clear();
   step_rows_.clear();
@@ -103,7 +112,7 @@ Status Session::prefill(std::span<const SequenceInput> inputs, MutF32View logits
         ending_rows.push_back(i);
       }
     }
-    if (!going.empty()) HLWQ_TRY(step(going, LogitRows::kNone, {}));
+    if (!going.empty()) HLWQ_TRY(issue(going, LogitRows::kNone, {}));
     // Rows of inputs that end together are consecutive unless lengths differ.
     for (size_t i = 0; i < ending.size();) {
       size_t end = i + 1;
@@ -111,11 +120,31 @@ Status Session::prefill(std::span<const SequenceInput> inputs, MutF32View logits
       MutF32View out = logits;
       out.data = logits.row(static_cast<int64_t>(ending_rows[i]));
       out.rows = static_cast<int64_t>(end - i);
-      HLWQ_TRY(step(std::span(ending).subspan(i, end - i), LogitRows::kLast, out));
+      HLWQ_TRY(issue(std::span(ending).subspan(i, end - i), LogitRows::kLast, out));
       i = end;
     }
   }
+  return model_->check_finite();
+}
+
+Status Session::sample(F32View logits, std::span<const SampleRow> rows, std::span<int32_t> ids) {
+  HLWQ_CHECK(logits.rows == static_cast<int64_t>(rows.size()) && ids.size() == rows.size());
+  backend_->sample({.logits = logits, .rows = rows, .ids = ids});
+  for (size_t i = 0; i < ids.size(); ++i)
+    if (ids[i] < 0)
+      return fail(ErrorCode::kBadValue,
+                  fmt::format("position {}: none of {} logits is above minus infinity",
+                              rows[i].position, logits.cols));
   return {};
+}
+
+Status Session::decode(std::span<const SequenceInput> inputs, std::span<const SampleRow> rows,
+                       MutF32View logits, std::span<int32_t> ids) {
+  HLWQ_TRY(issue(inputs, LogitRows::kLast, logits));
+  logits.rows = static_cast<int64_t>(inputs.size());
+  const Status sampled = sample(logits, rows, ids);
+  HLWQ_TRY(model_->check_finite());  // says more than a row without logits
+  return sampled;
 }
 
 Result<Buffer> Session::allocate_logits(int64_t rows) const {

@@ -22,6 +22,7 @@ struct SessionOptions {
 // The KV type a model runs with: F16, but F32 where the arithmetic is to be exact (Compute::kExact,
 // or nothing coded at all), so that the cache adds no error to what is measured.
 [[nodiscard]] DType default_kv_dtype(const Model& model, const Backend& backend);
+[[nodiscard]] DType default_kv_dtype(bool coded, const Backend& backend);
 
 // Tokens that follow what a sequence already holds.
 struct SequenceInput {
@@ -46,7 +47,8 @@ class Session {
   // One step over all inputs side by side. `logits`: [inputs or tokens, vocabulary] on the back
   // end's device, rows in the order of the inputs; unused for kNone. Errors: kInvalidArgument
   // (beyond the context; ids outside the vocabulary), kOutOfMemory (no KV page), and what
-  // Model::forward reports. After an error the sequences of the step are unusable: close them.
+  // Model::forward and check_finite report. After an error the sequences of the step are unusable:
+  // close them.
   [[nodiscard]] Status step(std::span<const SequenceInput> inputs, LogitRows rows,
                             MutF32View logits);
 
@@ -56,11 +58,25 @@ class Session {
   [[nodiscard]] Status prefill(std::span<const SequenceInput> inputs, MutF32View logits,
                                const std::atomic<bool>* cancel = nullptr);
 
+  // The next token of each row of `logits`, drawn where they lie: only ids cross to the host.
+  // Errors: kBadValue when a row has no logit above minus infinity.
+  [[nodiscard]] Status sample(F32View logits, std::span<const SampleRow> rows,
+                              std::span<int32_t> ids);
+
+  // step() with kLast, then sample(): what a decode step does, waiting for the device once.
+  // `logits` [inputs, vocabulary] is where the logits go. Errors: as both.
+  [[nodiscard]] Status decode(std::span<const SequenceInput> inputs,
+                              std::span<const SampleRow> rows, MutF32View logits,
+                              std::span<int32_t> ids);
+
   // A logits buffer of the shape step() wants, on the back end's device. Errors: kOutOfMemory.
   [[nodiscard]] Result<Buffer> allocate_logits(int64_t rows) const;
 
  private:
   Session(Backend& backend, Model& model, SequencePool pool, const SessionOptions& options);
+  // step() that does not ask whether all was finite, so that it need not wait for the device.
+  [[nodiscard]] Status issue(std::span<const SequenceInput> inputs, LogitRows rows,
+                             MutF32View logits);
 
   Backend* backend_;
   Model* model_;

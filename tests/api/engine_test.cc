@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "io/file.h"
 #include "io/safetensors.h"
+#include "kernels/backends.h"
 
 namespace hlwq {
 namespace {
@@ -46,13 +47,19 @@ TEST(Engine, SaysWhatItLoaded) {
   EXPECT_EQ(engine.info().layers, 9);
   EXPECT_EQ(engine.info().hidden, 256);
   EXPECT_EQ(engine.info().context, 4096);
-  EXPECT_EQ(engine.info().device, "cpu");
+  EXPECT_EQ(engine.info().device, make_cuda_backend({}) ? "cuda" : "cpu");
   EXPECT_EQ(engine.info().compute, "f32");
   EXPECT_GT(engine.info().weight_bytes, 2 * 17'000'000);
   // generation_config.json says [2, 11], config.json 2, the tokenizer <|im_end|> = 11.
   EXPECT_EQ(engine.stop_ids(), (std::vector<int32_t>{2, 11}));
   ASSERT_FALSE(lines.empty());
-  EXPECT_EQ(lines[0].find("device: cpu ("), 0u) << lines[0];
+  EXPECT_EQ(lines[0].find("device: " + engine.info().backend), 0u) << lines[0];
+  if (!built_with_cuda()) {
+    EXPECT_NE(lines[0].find("because CUDA cannot be used: built without CUDA"), std::string::npos)
+        << lines[0];
+  }
+  ASSERT_GT(lines.size(), 1u);
+  EXPECT_EQ(lines[1].find("memory on " + engine.info().device + ": weights "), 0u) << lines[1];
 }
 
 TEST(Engine, TokenizesTheFirstTokensOfWikiText) {
@@ -233,20 +240,48 @@ TEST(Engine, RefusesWhatItCannotDo) {
     return engine ? Error{ErrorCode::kInternal, "opened"} : engine.error();
   };
   const std::pair<EngineOptions, const char*> unsupported[] = {
-      {{.device = "cuda"}, "built without CUDA"},
       {{.kv_cache_nbits = 4}, "--kv-cache-nbits 4"},
-      {{.vram = "8GB"}, "--vram 8GB needs --device cuda"},
-      {{.moe_expert_cache_size = "8"}, "--moe-expert-cache-size 8 needs"},
-      {{.cache_policy = "lfru"}, "--cache-policy lfru needs"},
-      {{.cpu_experts = "off"}, "--cpu-experts off needs"}};
+      {{.vram = "8GB"}, "--vram 8GB: experts stay resident in this version"},
+      {{.moe_expert_cache_size = "8"}, "--moe-expert-cache-size 8: experts stay"},
+      {{.cache_policy = "lfru"}, "--cache-policy lfru: experts stay"},
+      {{.cpu_experts = "off"}, "--cpu-experts off: experts stay"}};
   for (const auto& [options, words] : unsupported) {
     EXPECT_EQ(error(options).code, ErrorCode::kUnsupported) << words;
     EXPECT_NE(error(options).message.find(words), std::string::npos) << error(options).message;
+  }
+  if (!make_cuda_backend({})) {
+    EXPECT_EQ(error({.device = "cuda"}).code, ErrorCode::kUnsupported);
+    EXPECT_EQ(error({.device = "cuda"}).message.find("--device cuda: "), 0u);
   }
   EXPECT_EQ(error({.threads = -3}).code, ErrorCode::kInvalidArgument);
   const Error missing = error({}, "/nowhere/at/all");
   EXPECT_EQ(missing.code, ErrorCode::kMissing);
   EXPECT_NE(missing.message.find("/nowhere/at/all"), std::string::npos);
+}
+
+TEST(Engine, OpensSyntheticModels) {
+  auto engine = Engine::open_synthetic("tiny:seed=2", {.context = 200, .prefill_chunk = 32});
+  ASSERT_TRUE(engine) << engine.error().message;
+  EXPECT_EQ(engine->info().path, "tiny:seed=2");
+  EXPECT_EQ(engine->info().layers, 8);
+  EXPECT_EQ(engine->info().compute, "int8");
+  EXPECT_EQ(engine->info().context, 200);
+  EXPECT_GT(engine->info().sequence_bytes, 0);
+  EXPECT_TRUE(engine->stop_ids().empty());
+  const std::vector<int32_t> ids = {1, 2, 3, 400, 500};
+  const auto result = engine->generate({.ids = ids, .max_tokens = 20, .sampling = {.seed = 4}});
+  ASSERT_TRUE(result) << result.error().message;
+  EXPECT_EQ(result->ids.size(), 20u);
+  EXPECT_EQ(result->text, "");
+  const auto copies = engine->logits({.ids = ids, .chunk = 5, .batch = 6});
+  ASSERT_TRUE(copies) << copies.error().message;
+  EXPECT_TRUE(copies->copies_equal);
+  EXPECT_EQ(engine->tokenize("text").error().code, ErrorCode::kMissing);
+
+  const auto unknown = Engine::open_synthetic("huge");
+  ASSERT_FALSE(unknown);
+  EXPECT_EQ(unknown.error().code, ErrorCode::kInvalidArgument);
+  EXPECT_NE(unknown.error().message.find("'huge'"), std::string::npos);
 }
 
 TEST(Engine, RefusesRequestsThatCannotBe) {

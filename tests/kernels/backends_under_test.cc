@@ -14,6 +14,13 @@ void add_cpu(std::vector<BackendUnderTest>& list, std::string_view isa, int thre
                   compute, [options] { return std::move(*make_cpu_backend(options)); }});
 }
 
+void add_cuda(std::vector<BackendUnderTest>& list, const std::string& name, Compute compute) {
+  static const bool has_gpu = make_cuda_backend({}).has_value();
+  if (!has_gpu) return;  // see Cuda.Device
+  const BackendOptions options{.compute = compute};
+  list.push_back({name, compute, [options] { return std::move(*make_cuda_backend(options)); }});
+}
+
 std::vector<BackendUnderTest> list_backends() {
   std::vector<BackendUnderTest> list;
   list.push_back(
@@ -25,7 +32,17 @@ std::vector<BackendUnderTest> list_backends() {
     add_cpu(list, isa, 2, Compute::kInt8);
     add_cpu(list, isa, 2, Compute::kExact);
   }
+  add_cuda(list, "cuda", Compute::kInt8);
+  add_cuda(list, "cuda_exact", Compute::kExact);
   return list;
+}
+
+TEST(Cuda, Device) {
+  const auto backend = make_cuda_backend({});
+  if (!backend)
+    GTEST_SKIP() << "no CUDA device: GPU tests skipped (" << backend.error().message << ")";
+  EXPECT_EQ((*backend)->name(), "cuda");
+  EXPECT_EQ((*backend)->device(), Device::kCuda);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "ops/backend.h"
+#include "tests/kernels/waiting_backend.h"
 
 namespace hlwq::test {
 
@@ -32,7 +33,7 @@ class BackendTest : public testing::TestWithParam<BackendUnderTest> {
 
   // A fresh back end with scratch for these shapes.
   [[nodiscard]] std::unique_ptr<Backend> make(const ScratchNeeds& needs) const {
-    std::unique_ptr<Backend> backend = GetParam().make();
+    auto backend = std::make_unique<WaitingBackend>(GetParam().make());
     const Status reserved = backend->reserve(needs);
     EXPECT_TRUE(reserved) << reserved.error().message;
     return backend;

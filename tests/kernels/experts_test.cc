@@ -274,6 +274,96 @@ TEST_P(Experts, Plain) {
   EXPECT_LT(nmse(want, y.values()), 1e-10);
 }
 
+// The shared expert joins the routed sum by one addition, and the whole the residual by another.
+TEST_P(Experts, SharedExpertAndResidual) {
+  Random random(507);
+  constexpr int64_t kWidth = 200, kHidden = 144, kSharedHidden = 280, kUsed = 2;
+  std::vector<CodedMlp> mlps;
+  std::vector<Mlp> experts;
+  for (int e = 0; e < 5; ++e) mlps.push_back(random_mlp(random, kWidth, kHidden));
+  for (const CodedMlp& mlp : mlps) experts.push_back(mlp.mlp());
+  const CodedMlp shared_mlp = random_mlp(random, kWidth, kSharedHidden);
+  const Mlp shared = shared_mlp.mlp();
+  const auto backend = make(needs_for(33, kWidth, kSharedHidden, 5, kUsed));
+  for (const int64_t tokens : {1, 3, 33}) {
+    SCOPED_TRACE(tokens);
+    TestActivation x(tokens, kWidth, random.normals(tokens * kWidth));
+    x.quantize();
+    const std::vector<float> old = random.normals(tokens * kWidth);
+    const Choices choices = random_choices(random, tokens, kUsed, {0, 1, 2, 3, 4});
+    const Rows routed(tokens, kWidth), alone(tokens, kWidth), y(tokens, kWidth);
+    const Rows only_routed(tokens, kWidth, old), residual(tokens, kWidth, old);
+    ExpertsArgs args{.x = x.view(),
+                     .experts = experts,
+                     .ids = choices.ids.data(),
+                     .weights = choices.weights.data(),
+                     .experts_used = kUsed,
+                     .y = routed.view()};
+    args.residual = only_routed.view();
+    backend->experts(args);
+    args.y = y.view();
+    args.shared = &shared;
+    args.residual = residual.view();
+    backend->experts(args);
+    backend->mlp({.x = x.view(), .mlp = shared, .y = alone.view()});
+    if (integer()) {
+      EXPECT_TRUE(same_bits(integer_mlp(shared_mlp, x), alone.values()));
+    }
+    std::vector<float> want = routed.values(), want_routed = old, want_residual = old;
+    for (size_t i = 0; i < want.size(); ++i) {
+      want_routed[i] = want_routed[i] + want[i];
+      want[i] = want[i] + alone.values()[i];
+      want_residual[i] = want_residual[i] + want[i];
+    }
+    EXPECT_TRUE(same_bits(want_routed, only_routed.values()));
+    EXPECT_TRUE(same_bits(want, y.values()));
+    EXPECT_TRUE(same_bits(want_residual, residual.values()));
+    EXPECT_TRUE(y.gaps_untouched() && residual.gaps_untouched());
+  }
+  EXPECT_FALSE(backend->take_non_finite());
+}
+
+// A shared expert that is plain beside coded ones, and the other way round.
+TEST_P(Experts, SharedExpertOfAnotherType) {
+  Random random(508);
+  constexpr int64_t kWidth = 128, kHidden = 64, kUsed = 2, kTokens = 5;
+  std::vector<CodedMlp> coded;
+  std::vector<PlainMatrix> up, down;
+  std::vector<Mlp> coded_experts, plain_experts;
+  for (int e = 0; e < 3; ++e) {
+    coded.push_back(random_mlp(random, kWidth, kHidden));
+    up.push_back(random_plain(random, DType::kBF16, kHidden, kWidth, 0.1));
+    down.push_back(random_plain(random, DType::kBF16, kWidth, kHidden, 0.1));
+  }
+  for (size_t e = 0; e < 3; ++e) {
+    coded_experts.push_back(coded[e].mlp());
+    plain_experts.push_back({up[e].matrix(), down[e].matrix()});
+  }
+  TestActivation x(kTokens, kWidth, random.normals(kTokens * kWidth));
+  x.quantize();
+  const Choices choices = random_choices(random, kTokens, kUsed, {0, 1, 2});
+  const auto backend = make(needs_for(kTokens, kWidth, kHidden, 3, kUsed));
+  for (const bool plain_shared : {true, false}) {
+    const std::vector<Mlp>& experts = plain_shared ? coded_experts : plain_experts;
+    const Mlp& shared = plain_shared ? plain_experts[1] : coded_experts[1];
+    const Rows routed(kTokens, kWidth), alone(kTokens, kWidth), y(kTokens, kWidth);
+    ExpertsArgs args{.x = x.view(),
+                     .experts = experts,
+                     .ids = choices.ids.data(),
+                     .weights = choices.weights.data(),
+                     .experts_used = kUsed,
+                     .y = routed.view()};
+    backend->experts(args);
+    args.y = y.view();
+    args.shared = &shared;
+    backend->experts(args);
+    backend->mlp({.x = x.view(), .mlp = shared, .y = alone.view()});
+    std::vector<float> want = routed.values();
+    for (size_t i = 0; i < want.size(); ++i) want[i] = want[i] + alone.values()[i];
+    EXPECT_TRUE(same_bits(want, y.values())) << plain_shared;
+  }
+}
+
 HLWQ_ON_EVERY_BACKEND(MlpOp);
 HLWQ_ON_INTEGER_BACKENDS(IntegerMlp);
 HLWQ_ON_EVERY_BACKEND(Experts);

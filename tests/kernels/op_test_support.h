@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "kernels/backends.h"
 #include "ops/backend.h"
 
 namespace hlwq::test {
@@ -28,14 +29,14 @@ class Random {
   uint64_t seed_, counter_ = 0;
 };
 
-// `count` elements aligned as Backend::allocate aligns them, filled with bytes no op leaves behind
-// (floats read as NaN).
+// `count` elements that every back end can read and write, aligned as Backend::allocate aligns
+// them, filled with bytes no op leaves behind (floats read as NaN).
 template <typename T>
 class Array {
  public:
   Array() = default;
   explicit Array(int64_t count) {
-    auto buffer = allocate_host(static_cast<size_t>(count) * sizeof(T), "test");
+    auto buffer = allocate_shared(static_cast<size_t>(count) * sizeof(T), "test");
     EXPECT_TRUE(buffer);
     buffer_ = std::move(*buffer);
     for (std::byte& b : buffer_.as<std::byte>()) b = std::byte{0xff};

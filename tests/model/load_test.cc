@@ -450,15 +450,16 @@ TEST(Forward, NonFiniteActivationsFailTheStep) {
   for (const std::string& backend : backend_names("int8")) {
     ModelUnderTest m = ModelUnderTest::load(bad.folder(), backend);
     ASSERT_NE(m.model, nullptr);
-    std::vector<float> logits(static_cast<size_t>(m.vocabulary()));
     const std::vector<int32_t> ids = {5};
     const std::vector<int64_t> rows = {0};
     const Segment segment{.first_token = 0, .tokens = 1, .position = 0, .slot = 0};
-    const Status status =
-        m.model->forward({.ids = ids, .segments = std::span(&segment, 1), .logit_rows = rows},
-                         m.sequences->memory(), dense(logits.data(), 1, m.vocabulary()));
+    ASSERT_TRUE(m.model->forward(
+        {.ids = ids, .segments = std::span(&segment, 1), .logit_rows = rows}, m.sequences->memory(),
+        dense(m.logits.as<float>().data(), 1, m.vocabulary())));
+    const Status status = m.model->check_finite();
     ASSERT_FALSE(status) << backend;
     EXPECT_EQ(status.error().code, ErrorCode::kBadValue);
+    EXPECT_TRUE(m.model->check_finite()) << "asking clears it";
   }
 }
 

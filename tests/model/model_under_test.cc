@@ -6,21 +6,32 @@
 #include <numeric>
 
 #include "kernels/backends.h"
+#include "tests/ops/far_backend.h"
 
 namespace hlwq::test {
 
 std::vector<std::string> backend_names(std::string_view compute) {
-  return {"reference-" + std::string(compute), "cpu-" + std::string(compute)};
+  const std::string ending = "-" + std::string(compute);
+  std::vector<std::string> names = {"reference" + ending, "cpu" + ending, "far" + ending};
+  static const bool has_gpu = make_cuda_backend({}).has_value();
+  if (has_gpu) names.push_back("cuda" + ending);
+  return names;
+}
+
+TEST(Cuda, Device) {
+  const auto backend = make_cuda_backend({});
+  if (!backend)
+    GTEST_SKIP() << "no CUDA device: GPU tests skipped (" << backend.error().message << ")";
 }
 
 std::unique_ptr<Backend> make_backend(std::string_view name) {
   const Compute compute = name.ends_with("-exact") ? Compute::kExact : Compute::kInt8;
-  if (name.starts_with("cpu-")) {
-    auto backend = make_cpu_backend({.threads = 2, .compute = compute});
-    EXPECT_TRUE(backend) << backend.error().message;
-    return backend ? *std::move(backend) : nullptr;
-  }
-  return make_reference_backend(compute);
+  if (name.starts_with("reference-")) return make_reference_backend(compute);
+  const BackendOptions options{.threads = 2, .compute = compute};
+  auto backend = name.starts_with("cuda-") ? make_cuda_backend(options) : make_cpu_backend(options);
+  if (!backend) throw std::runtime_error(backend.error().message);
+  if (name.starts_with("far-")) return std::make_unique<FarBackend>(*std::move(backend));
+  return *std::move(backend);
 }
 
 ModelUnderTest ModelUnderTest::load(const std::string& folder, std::string_view backend_name,
@@ -29,14 +40,21 @@ ModelUnderTest ModelUnderTest::load(const std::string& folder, std::string_view 
   m.backend = make_backend(backend_name);
   LoadOptions options;
   options.base = base;
-  options.limits = {.tokens = 512, .logit_rows = 512, .context = kContext};
+  options.limits = {.tokens = kTokens, .logit_rows = kTokens, .context = kContext};
   options.load_threads = 2;
   auto model = load_model(folder, *m.backend, options);
   EXPECT_TRUE(model) << model.error().message;
   if (!model) return m;
   m.model = *std::move(model);
-  m.sequences = std::make_unique<TestSequences>(m.model->state_shape(), kSlots, kContext);
+  m.make_room();
   return m;
+}
+
+void ModelUnderTest::make_room() {
+  sequences = std::make_unique<TestSequences>(model->state_shape(), kSlots, kContext);
+  auto made = allocate_shared(static_cast<size_t>(kTokens * vocabulary()) * sizeof(float), "test");
+  if (!made) throw std::runtime_error(made.error().message);
+  logits = *std::move(made);
 }
 
 std::vector<float> ModelUnderTest::run(std::span<const int32_t> ids, int64_t position, int64_t slot,
@@ -53,13 +71,14 @@ std::vector<float> ModelUnderTest::run_step(std::span<const int32_t> ids,
                                             const StepObserver* observer) {
   std::vector<int64_t> rows(ids.size());
   std::iota(rows.begin(), rows.end(), 0);
-  std::vector<float> logits(ids.size() * static_cast<size_t>(vocabulary()),
-                            std::numeric_limits<float>::quiet_NaN());
-  const Status status = model->forward(
-      {.ids = ids, .segments = segments, .logit_rows = rows}, sequences->memory(),
-      dense(logits.data(), static_cast<int64_t>(ids.size()), vocabulary()), observer);
+  const auto out = logits.as<float>().first(ids.size() * static_cast<size_t>(vocabulary()));
+  std::fill(out.begin(), out.end(), std::numeric_limits<float>::quiet_NaN());
+  Status status =
+      model->forward({.ids = ids, .segments = segments, .logit_rows = rows}, sequences->memory(),
+                     dense(out.data(), static_cast<int64_t>(ids.size()), vocabulary()), observer);
+  if (status) status = model->check_finite();
   EXPECT_TRUE(status) << status.error().message;
-  return logits;
+  return {out.begin(), out.end()};
 }
 
 namespace {

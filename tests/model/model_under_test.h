@@ -14,7 +14,8 @@
 
 namespace hlwq::test {
 
-// "reference-exact" and "cpu-exact", or "...-int8".
+// "reference-exact" and "cpu-exact", or "...-int8"; "far-..." is the CPU behind memory that only
+// its ops may touch; "cuda-..." where there is a GPU.
 [[nodiscard]] std::vector<std::string> backend_names(std::string_view compute);
 [[nodiscard]] std::unique_ptr<Backend> make_backend(std::string_view name);
 
@@ -22,12 +23,16 @@ struct ModelUnderTest {
   std::unique_ptr<Backend> backend;
   std::unique_ptr<Model> model;
   std::unique_ptr<TestSequences> sequences;
+  Buffer logits;  // [kTokens, vocabulary], for every back end
 
-  static constexpr int64_t kSlots = 3, kContext = 600;
+  static constexpr int64_t kSlots = 3, kContext = 600, kTokens = 512;
 
   // Fails the test when the model does not load.
   [[nodiscard]] static ModelUnderTest load(const std::string& folder, std::string_view backend_name,
                                            const std::string& base = "");
+
+  // With sequences and logits for a model that is there.
+  void make_room();
 
   // Logits of all tokens, [ids.size(), vocabulary], of one segment.
   [[nodiscard]] std::vector<float> run(std::span<const int32_t> ids, int64_t position = 0,

@@ -1,16 +1,19 @@
 #pragma once
 // A model without weights whose logits depend on every token of the sequence, through the state it
-// keeps in the pool: a wrong slot, position or order changes them. A back end that only allocates.
+// keeps in the pool: a wrong slot, position or order changes them. A back end that only allocates,
+// copies and draws.
 
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <vector>
 
 #include "base/check.h"
 #include "base/random.h"
 #include "model/model.h"
+#include "ops/sample_row.h"
 
 namespace hlwq {
 
@@ -20,11 +23,25 @@ class FakeBackend : public Backend {
   std::string description() const override { return "allocates, computes nothing"; }
   Compute compute() const override { return compute_; }
   int threads() const override { return 1; }
+  Device device() const override { return Device::kHost; }
+  DeviceMemory memory() const override { return {}; }
+  Result<double> read_bandwidth() override { return fail(ErrorCode::kUnsupported, "fake"); }
   Result<Buffer> allocate(size_t bytes, std::string_view what) override {
     if (bytes > most_bytes_) return fail(ErrorCode::kOutOfMemory, std::string(what));
     return allocate_host(bytes, what);
   }
   Status reserve(const ScratchNeeds&) override { return {}; }
+  Result<Buffer> expert_table(std::span<const Mlp>) override { return Buffer(); }
+  void upload(void* to, const void* from, size_t bytes) override {
+    uploaded_ += bytes;
+    std::memcpy(to, from, bytes);
+  }
+  void download(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
+  void fill_random(std::byte*, size_t, uint64_t, uint64_t, uint64_t) override { HLWQ_CHECK(false); }
+  Status run_step(const StepTokens&, uint64_t, const std::function<Status()>& issue) override {
+    return issue();
+  }
+  void synchronize() override {}
   void rms_norm(const RmsNormArgs&) override { HLWQ_CHECK(false); }
   void quantize(const QuantizeArgs&) override { HLWQ_CHECK(false); }
   void project(const ProjectArgs&) override { HLWQ_CHECK(false); }
@@ -35,10 +52,18 @@ class FakeBackend : public Backend {
   void add(const AddArgs&) override { HLWQ_CHECK(false); }
   void mamba(const MambaArgs&) override { HLWQ_CHECK(false); }
   void attention(const AttentionArgs&) override { HLWQ_CHECK(false); }
+  void sample(const SampleArgs& args) override {
+    for (size_t r = 0; r < args.rows.size(); ++r)
+      args.ids[r] = sampler_.sample(
+          {args.logits.row(static_cast<int64_t>(r)), static_cast<size_t>(args.logits.cols)},
+          args.rows[r]);
+  }
   bool take_non_finite() override { return false; }
 
   Compute compute_ = Compute::kInt8;
   size_t most_bytes_ = std::numeric_limits<size_t>::max();
+  size_t uploaded_ = 0;
+  RowSampler sampler_;
 };
 
 class FakeModel : public Model {
@@ -67,6 +92,7 @@ class FakeModel : public Model {
   size_t weight_bytes() const override { return 0; }
   size_t activation_bytes() const override { return 0; }
   bool coded() const override { return true; }
+  int64_t decode_bytes(int64_t) const override { return 0; }
 
   Status forward(const StepBatch& step, const SequenceMemory& memory, MutF32View logits,
                  const StepObserver*) override {
@@ -88,15 +114,22 @@ class FakeModel : public Model {
       }
     }
     EXPECT_EQ(row, step.logit_rows.size());
-    return fail_at_ == forwards_ ? fail(ErrorCode::kBadValue, "non-finite activations") : Status{};
+    non_finite_ = non_finite_ || fail_at_ == forwards_;
+    return {};
+  }
+  Status check_finite() override {
+    ++checks_;
+    return std::exchange(non_finite_, false) ? fail(ErrorCode::kBadValue, "non-finite activations")
+                                             : Status{};
   }
 
-  int64_t forwards_ = 0, widest_step_ = 0;
-  int64_t fail_at_ = -1;   // number of the forward that fails
+  int64_t forwards_ = 0, widest_step_ = 0, checks_ = 0;
+  int64_t fail_at_ = -1;   // number of the forward whose activations are not finite
   float noise_ = 0;        // adds a second random term: a "quantized" variant of the model
   int32_t poisoned_ = -1;  // a vocabulary entry whose logit is NaN
 
  private:
+  bool non_finite_ = false;
   void fill(float state, float* row) const {
     const uint64_t base = static_cast<uint64_t>(state) << 20;
     for (int64_t v = 0; v < config_.vocabulary; ++v) {

@@ -80,6 +80,29 @@ TEST_F(GenerateTest, TheSequenceIsClosedHoweverItEnds) {
   EXPECT_TRUE(generate(s, prompt_of(10), {.max_tokens = 2}));
 }
 
+TEST_F(GenerateTest, ReportsLogitsNothingCanBeChosenFrom) {
+  FakeModel hopeless(1);
+  hopeless.poisoned_ = 0;
+  auto made = Session::create(backend_, hopeless, {.context = 16});
+  ASSERT_TRUE(made);
+  for (const double temperature : {0.0, 0.8}) {
+    const auto got = generate(*made, std::vector<int32_t>{0, 0, 0},
+                              {.max_tokens = 2, .sampler = {.temperature = temperature}});
+    ASSERT_FALSE(got);
+    EXPECT_EQ(got.error().code, ErrorCode::kBadValue);
+    EXPECT_NE(got.error().message.find("position 3"), std::string::npos) << got.error().message;
+  }
+}
+
+// A token costs one wait for the device: the check of its step.
+TEST_F(GenerateTest, EachTokenIsCheckedOnce) {
+  Session s = session(64, 4);
+  const auto out = generate(s, prompt_of(10), {.max_tokens = 8, .sampler = {.temperature = 0}});
+  ASSERT_TRUE(out);
+  EXPECT_EQ(model_.forwards_, 3 + 7);
+  EXPECT_EQ(model_.checks_, 1 + 7);
+}
+
 TEST_F(GenerateTest, StopsAtAStopId) {
   const std::vector<int32_t> prompt = prompt_of(9);
   const std::vector<int32_t> expected = greedy(model_, prompt, 6);

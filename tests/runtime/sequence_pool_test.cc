@@ -78,6 +78,20 @@ TEST(SequencePool, GrowsPageByPageAndGivesPagesBack) {
   EXPECT_TRUE(pool->grow(again, 256));
 }
 
+// Only the entries that change go to the device.
+TEST(SequencePool, UploadsNewTableEntries) {
+  FakeBackend backend;
+  auto pool = SequencePool::create(backend, kShape, {.sequences = 2, .context = 256});
+  ASSERT_TRUE(pool);
+  const int64_t slot = *pool->open();
+  ASSERT_TRUE(pool->grow(slot, 65));
+  EXPECT_EQ(backend.uploaded_, 2 * sizeof(int32_t));
+  for (int64_t tokens = 66; tokens <= 128; ++tokens) ASSERT_TRUE(pool->grow(slot, tokens));
+  EXPECT_EQ(backend.uploaded_, 2 * sizeof(int32_t));
+  ASSERT_TRUE(pool->grow(slot, 129));
+  EXPECT_EQ(backend.uploaded_, 3 * sizeof(int32_t));
+}
+
 TEST(SequencePool, ReportsExhaustion) {
   FakeBackend backend;
   auto pool = SequencePool::create(backend, kShape, {.sequences = 2, .context = 256, .pages = 5});

@@ -60,8 +60,7 @@ class Usage(CommandTest):
 
     def test_what_this_build_cannot_do_is_1(self):
         for flags, says in [
-            (["--device", "cuda"], "built without CUDA"),
-            (["--vram", "8GB"], ["--vram", "cuda"]),
+            (["--vram", "8GB"], ["--vram", "experts stay resident in this version"]),
             (["--moe-expert-cache-size", "4"], "--moe-expert-cache-size"),
             (["--cache-policy", "lfru"], "--cache-policy"),
             (["--cpu-experts", "0.5"], "--cpu-experts"),
@@ -86,11 +85,18 @@ class Usage(CommandTest):
                 file.write("{")
             self.fails(1, "logits", folder, "--ids", "1", says="config.json")
 
+    def test_a_device_that_is_not_there_is_1(self):
+        done = self.hlwq("logits", MODEL, "--ids", "1", "--device", "cuda")
+        if done.returncode == 0:
+            self.skipTest("there is a CUDA device")
+        self.fails(1, "logits", MODEL, "--ids", "1", "--device", "cuda", says="--device cuda: ")
+
     def test_choice_of_device_is_logged_once(self):
         done = self.hlwq("logits", MODEL, "--ids", "1")
-        lines = [line for line in done.stderr.decode().splitlines() if "device: cpu" in line]
+        lines = [line for line in done.stderr.decode().splitlines() if "device: " in line]
         self.assertEqual(len(lines), 1)
-        self.assertIn("because", lines[0])
+        if "device: cpu" in lines[0]:
+            self.assertIn("because CUDA cannot be used", lines[0])
         self.assertNotIn(b"\r", done.stderr, "progress lines are for terminals")
 
     def test_full_disk_is_1(self):

@@ -1,11 +1,11 @@
 #include "convert_report.h"
 
 #include <fmt/format.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/peak_memory.h"
 #include "base/units.h"
 #include "interrupt.h"
 
@@ -16,12 +16,6 @@ ConvertProgress show_progress(Progress& progress) {
     progress.update(done, total);
     return !interrupted->load();
   };
-}
-
-int64_t peak_rss_bytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<int64_t>(usage.ru_maxrss) * 1024;  // ru_maxrss is in KiB
 }
 
 nlohmann::json to_json(const QuantizeReport& report) {

@@ -12,9 +12,6 @@ namespace hlwq::cli {
 // Draws `progress` and stops the job after Ctrl-C.
 [[nodiscard]] ConvertProgress show_progress(Progress& progress);
 
-// Most memory this process has had resident so far, in bytes.
-[[nodiscard]] int64_t peak_rss_bytes();
-
 [[nodiscard]] nlohmann::json to_json(const QuantizeReport& report);
 [[nodiscard]] std::string to_text(const QuantizeReport& report);
 

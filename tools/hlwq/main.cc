@@ -28,6 +28,7 @@ int run(int argc, char** argv) {
   hlwq::cli::add_logits(app, commands);
   hlwq::cli::add_tokenize(app, commands);
   hlwq::cli::add_ppl(app, commands);
+  hlwq::cli::add_bench(app, commands);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& asked_for) {  // --help, --version

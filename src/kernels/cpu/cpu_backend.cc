@@ -3,15 +3,22 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <memory>
 
+#include "base/check.h"
 #include "base/checked.h"
 #include "base/cpu_features.h"
 #include "kernels/backends.h"
+#include "ops/host_bandwidth.h"
+#include "ops/host_memory.h"
 
 namespace hlwq {
 namespace cpu {
 namespace {
+
+constexpr int64_t kFillWords = 1 << 15;  // of a task
+constexpr double kSampleNs = 2.0;        // a logit
 
 // Lays arrays one after the other: first to measure, then to hand out pointers.
 class Layout {
@@ -90,6 +97,46 @@ Status CpuBackend::reserve(const ScratchNeeds& needs) {
   jobs_ = {first, static_cast<size_t>(jobs)};
   job_count_ = 0;
   return {};
+}
+
+DeviceMemory CpuBackend::memory() const { return host_memory(); }
+
+Result<double> CpuBackend::read_bandwidth() { return host_read_bandwidth(pool_); }
+
+// The ops read the span.
+Result<Buffer> CpuBackend::expert_table(std::span<const Mlp> /*experts*/) { return Buffer(); }
+
+void CpuBackend::upload(void* to, const void* from, size_t bytes) {
+  if (bytes > 0) std::memcpy(to, from, bytes);
+}
+
+void CpuBackend::download(void* to, const void* from, size_t bytes) { upload(to, from, bytes); }
+
+void CpuBackend::fill_random(std::byte* to, size_t bytes, uint64_t seed, uint64_t keep,
+                             uint64_t set) {
+  const auto words = static_cast<int64_t>((bytes + sizeof(uint64_t) - 1) / sizeof(uint64_t));
+  pool_.run_ranges(words, kFillWords, [&](int64_t begin, int64_t end) {
+    const auto first = static_cast<size_t>(begin) * sizeof(uint64_t);
+    const auto last = static_cast<size_t>(end) * sizeof(uint64_t);
+    fill_random_range(to, first, std::min(last, bytes), seed, keep, set);
+  });
+}
+
+// Nothing is recorded: every op runs when it is called.
+Status CpuBackend::run_step(const StepTokens& /*tokens*/, uint64_t /*key*/,
+                            const std::function<Status()>& issue) {
+  return issue();
+}
+
+void CpuBackend::sample(const SampleArgs& args) {
+  const auto rows = static_cast<int64_t>(args.rows.size());
+  HLWQ_CHECK(rows == args.logits.rows && args.ids.size() == args.rows.size());
+  if (samplers_.size() < args.rows.size()) samplers_.resize(args.rows.size());
+  parallel(rows, static_cast<double>(rows * args.logits.cols) * kSampleNs, [&](int64_t r) {
+    const auto at = static_cast<size_t>(r);
+    args.ids[at] = samplers_[at].sample({args.logits.row(r), static_cast<size_t>(args.logits.cols)},
+                                        args.rows[at]);
+  });
 }
 
 }  // namespace cpu

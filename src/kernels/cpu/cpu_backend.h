@@ -7,10 +7,12 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/thread_pool.h"
 #include "kernels/cpu/kernels.h"
 #include "ops/backend.h"
+#include "ops/sample_row.h"
 #include "tensor/buffer.h"
 
 namespace hlwq::cpu {
@@ -53,9 +55,22 @@ class CpuBackend final : public Backend {
   [[nodiscard]] std::string description() const override;
   [[nodiscard]] Compute compute() const override { return compute_; }
   [[nodiscard]] int threads() const override { return pool_.threads(); }
+  [[nodiscard]] Device device() const override { return Device::kHost; }
+  [[nodiscard]] DeviceMemory memory() const override;
+  [[nodiscard]] Result<double> read_bandwidth() override;
 
   [[nodiscard]] Result<Buffer> allocate(size_t bytes, std::string_view what) override;
   [[nodiscard]] Status reserve(const ScratchNeeds& needs) override;
+  [[nodiscard]] Result<Buffer> expert_table(std::span<const Mlp> experts) override;
+
+  void upload(void* to, const void* from, size_t bytes) override;
+  void download(void* to, const void* from, size_t bytes) override;
+  void fill_random(std::byte* to, size_t bytes, uint64_t seed, uint64_t keep,
+                   uint64_t set) override;
+
+  [[nodiscard]] Status run_step(const StepTokens& tokens, uint64_t key,
+                                const std::function<Status()>& issue) override;
+  void synchronize() override {}
 
   void rms_norm(const RmsNormArgs& args) override;
   void quantize(const QuantizeArgs& args) override;
@@ -67,6 +82,7 @@ class CpuBackend final : public Backend {
   void add(const AddArgs& args) override;
   void mamba(const MambaArgs& args) override;
   void attention(const AttentionArgs& args) override;
+  void sample(const SampleArgs& args) override;
 
   [[nodiscard]] bool take_non_finite() override { return non_finite_.exchange(false); }
 
@@ -119,6 +135,7 @@ class CpuBackend final : public Backend {
   Scratch scratch_;
   std::span<Job> jobs_;
   size_t job_count_ = 0;
+  std::vector<RowSampler> samplers_;  // one a row of sample()
 };
 
 }  // namespace hlwq::cpu

@@ -1,4 +1,4 @@
-// relu^2 MLPs, the router, and a token's chosen experts.
+// relu^2 MLPs, the router, and a token's chosen experts with the shared one.
 
 #include <algorithm>
 #include <cmath>
@@ -225,6 +225,9 @@ void CpuBackend::experts(const ExpertsArgs& args) {
                           args.weights[choice], width, i == 0, args.y.row(t));
     }
   });
+  if (args.shared != nullptr)
+    mlp({.x = args.x, .mlp = *args.shared, .y = args.y, .accumulate = true});
+  if (args.residual.data != nullptr) add({.x = args.y, .y = args.residual});
 }
 
 }  // namespace hlwq::cpu

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <string>
+#include <vector>
 
 namespace hlwq::nemotron_h {
 namespace {
@@ -22,6 +22,37 @@ MoeConfig largest_moe(const NemotronHConfig& config) {
 
 int64_t mixed_width(const NemotronHConfig& config) {
   return std::max(config.mamba.inner(), config.attention.heads * config.attention.head_dim);
+}
+
+// One of the buffers and how wide it is.
+struct Part {
+  ActivationBuffer StepBuffers::*buffer;
+  int64_t width;
+  bool coded_reader;  // coded matrices read it
+  std::string_view what;
+};
+
+std::vector<Part> parts_of(const NemotronHConfig& config) {
+  const MoeConfig moe = largest_moe(config);
+  const AttentionShape& attention = config.attention;
+  const int64_t qkv = (attention.heads + 2 * attention.kv_heads) * attention.head_dim;
+  std::vector<Part> parts = {{&StepBuffers::residual, config.hidden, false, "residual stream"},
+                             {&StepBuffers::normed, config.hidden, true, "normalized activations"},
+                             {&StepBuffers::projected, std::max(config.mamba.projected(), qkv),
+                              false, "projected activations"},
+                             {&StepBuffers::mixed, mixed_width(config), true, "mixer outputs"}};
+  if (moe.latent > 0) {
+    parts.push_back({&StepBuffers::latent, moe.latent, true, "latent activations"});
+    parts.push_back({&StepBuffers::latent_sum, moe.latent, true, "latent expert outputs"});
+  }
+  if (moe.experts_used > 0)
+    parts.push_back({&StepBuffers::expert_sum, config.hidden, false, "expert outputs"});
+  return parts;
+}
+
+// Pairs of a token and an expert in a step.
+size_t choices_of(const NemotronHConfig& config, const StepLimits& limits) {
+  return static_cast<size_t>(limits.tokens * largest_moe(config).experts_used);
 }
 
 }  // namespace
@@ -57,29 +88,30 @@ size_t ActivationBuffer::bytes() const {
 
 Result<StepBuffers> StepBuffers::create(Backend& backend, const NemotronHConfig& config,
                                         const StepLimits& limits, bool quantized) {
-  const MoeConfig moe = largest_moe(config);
-  const AttentionShape& attention = config.attention;
-  const int64_t qkv = (attention.heads + 2 * attention.kv_heads) * attention.head_dim;
-  const int64_t projected_width = std::max(config.mamba.projected(), qkv);
-  const auto make = [&](int64_t width, bool with_int8, std::string_view what) {
-    return ActivationBuffer::create(backend, limits.tokens, width, with_int8, what);
-  };
   StepBuffers b;
-  HLWQ_TRY_ASSIGN(b.residual, make(config.hidden, false, "residual stream"));
-  HLWQ_TRY_ASSIGN(b.normed, make(config.hidden, quantized, "normalized activations"));
-  HLWQ_TRY_ASSIGN(b.projected, make(projected_width, false, "projected activations"));
-  HLWQ_TRY_ASSIGN(b.mixed, make(mixed_width(config), quantized, "mixer outputs"));
-  if (moe.latent > 0) {
-    HLWQ_TRY_ASSIGN(b.latent, make(moe.latent, quantized, "latent activations"));
-    HLWQ_TRY_ASSIGN(b.latent_sum, make(moe.latent, quantized, "latent expert outputs"));
+  for (const Part& part : parts_of(config)) {
+    HLWQ_TRY_ASSIGN(b.*part.buffer,
+                    ActivationBuffer::create(backend, limits.tokens, part.width,
+                                             quantized && part.coded_reader, part.what));
   }
-  if (moe.experts_used > 0) {
-    HLWQ_TRY_ASSIGN(b.expert_sum, make(config.hidden, false, "expert outputs"));
-    const auto choices = static_cast<size_t>(limits.tokens * moe.experts_used);
+  if (const size_t choices = choices_of(config, limits); choices > 0) {
     HLWQ_TRY_ASSIGN(b.routed_ids, backend.allocate(choices * sizeof(int32_t), "routed experts"));
     HLWQ_TRY_ASSIGN(b.routed_weights, backend.allocate(choices * sizeof(float), "routed weights"));
   }
   return b;
+}
+
+size_t StepBuffers::bytes_for(const NemotronHConfig& config, const StepLimits& limits,
+                              bool quantized) {
+  size_t row_bytes = 0;
+  for (const Part& part : parts_of(config)) {
+    row_bytes += static_cast<size_t>(part.width) * sizeof(float);
+    if (quantized && part.coded_reader)
+      row_bytes +=
+          static_cast<size_t>(blocks_of(part.width)) * (kBlock + sizeof(float) + sizeof(int32_t));
+  }
+  return static_cast<size_t>(limits.tokens) * row_bytes +
+         choices_of(config, limits) * (sizeof(int32_t) + sizeof(float));
 }
 
 size_t StepBuffers::bytes() const {
@@ -95,6 +127,7 @@ ScratchNeeds scratch_needs(const NemotronHConfig& config, const StepLimits& limi
   return {.tokens = limits.tokens,
           .width = std::max(config.hidden, mixed_width(config)),
           .mlp_width = std::max(moe.width, moe.shared_width),
+          .expert_width = moe.width,
           .experts = moe.experts,
           .experts_used = moe.experts_used,
           .context = limits.context,

@@ -43,6 +43,9 @@ struct StepBuffers {
   // `quantized`: coded matrices under int8 arithmetic.
   static Result<StepBuffers> create(Backend& backend, const NemotronHConfig& config,
                                     const StepLimits& limits, bool quantized);
+  // What create() allocates.
+  [[nodiscard]] static size_t bytes_for(const NemotronHConfig& config, const StepLimits& limits,
+                                        bool quantized);
   [[nodiscard]] size_t bytes() const;
 };
 

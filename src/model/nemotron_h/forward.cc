@@ -7,17 +7,21 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <atomic>
+#include <functional>
 #include <utility>
 #include <variant>
 
 #include "base/check.h"
 #include "model/nemotron_h/layers.h"
+#include "model/nemotron_h/step_key.h"
 
 namespace hlwq::nemotron_h {
 namespace {
 
-void observe_hidden(const StepObserver* observer, int64_t index, F32View hidden) {
-  if (observer != nullptr && observer->hidden) observer->hidden(index, hidden);
+uint64_t next_model_number() {
+  static std::atomic<uint64_t> next{1};
+  return next.fetch_add(1);
 }
 
 Status check_segments(std::span<const Segment> segments, int64_t tokens, int64_t context) {
@@ -59,34 +63,24 @@ NemotronH::NemotronH(Backend& backend, NemotronHConfig config, ModelWeights weig
       weights_(std::move(weights)),
       experts_(std::move(experts)),
       limits_(limits),
-      buffers_(std::move(buffers)) {}
+      buffers_(std::move(buffers)),
+      number_(next_model_number()) {}
 
 Result<std::unique_ptr<Model>> NemotronH::create(Backend& backend, NemotronHConfig config,
                                                  ModelWeights weights,
                                                  std::unique_ptr<ExpertRunner> experts,
                                                  const StepLimits& limits) {
-  constexpr int64_t kMostTokens = int64_t{1} << 20, kMostContext = int64_t{1} << 31;
-  if (limits.tokens < 1 || limits.tokens > kMostTokens || limits.logit_rows < 1 ||
-      limits.logit_rows > limits.tokens || limits.context < 1 || limits.context > kMostContext)
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("step limits: {} tokens, {} logit rows, context {}; wanted at least 1 "
-                            "each, at most {} tokens, no more rows than tokens",
-                            limits.tokens, limits.logit_rows, limits.context, kMostTokens));
-  HLWQ_TRY(backend.reserve(scratch_needs(config, limits)));
   const bool quantized = weights.coded && backend.compute() == Compute::kInt8;
   HLWQ_TRY_ASSIGN(StepBuffers buffers, StepBuffers::create(backend, config, limits, quantized));
   return std::unique_ptr<Model>(new NemotronH(backend, std::move(config), std::move(weights),
                                               std::move(experts), limits, std::move(buffers)));
 }
 
-StateShape NemotronH::state_shape() const {
-  return {.mamba_layers = config_.count(LayerKind::kMamba),
-          .mamba = config_.mamba,
-          .attention_layers = config_.count(LayerKind::kAttention),
-          .attention = config_.attention};
-}
+StateShape NemotronH::state_shape() const { return state_shape_of(config_); }
 
-size_t NemotronH::weight_bytes() const { return weights_.other_bytes + experts_->device_bytes(); }
+size_t NemotronH::weight_bytes() const {
+  return weights_.memory.bytes() + experts_->device_bytes();
+}
 
 Status NemotronH::check(const StepBatch& step, const SequenceMemory& memory,
                         const MutF32View& logits) const {
@@ -157,7 +151,7 @@ void NemotronH::run_head(std::span<const int64_t> logit_rows, int64_t tokens, Mu
   if (observer != nullptr && observer->hidden) {
     const Activation all = buffers_.normed.view(tokens, hidden, false);
     backend_.rms_norm({.x = x, .weight = weights_.norm_f, .eps = config_.eps, .out = all});
-    observer->hidden(static_cast<int64_t>(config_.layers.size()) + 1, all.x);
+    observe_hidden(observer, static_cast<int64_t>(config_.layers.size()) + 1, all.x);
   }
   if (logit_rows.empty()) return;
 
@@ -190,13 +184,25 @@ void NemotronH::run_head(std::span<const int64_t> logit_rows, int64_t tokens, Mu
 Status NemotronH::forward(const StepBatch& step, const SequenceMemory& memory, MutF32View logits,
                           const StepObserver* observer) {
   HLWQ_TRY(check(step, memory, logits));
-  HLWQ_TRY(run_layers(step, memory, observer));
-  run_head(step.logit_rows, static_cast<int64_t>(step.ids.size()), logits, observer);
-  if (backend_.take_non_finite())
-    return fail(ErrorCode::kBadValue,
-                "a step of the model gave values that are not finite (an overflow or a damaged "
-                "weight); its sequences cannot go on");
-  return {};
+  const auto issue = [&]() -> Status {
+    HLWQ_TRY(run_layers(step, memory, observer));
+    run_head(step.logit_rows, static_cast<int64_t>(step.ids.size()), logits, observer);
+    return {};
+  };
+  const uint64_t key = observer == nullptr ? step_key(number_, step, memory, logits) : 0;
+  return backend_.run_step({.ids = step.ids, .segments = step.segments}, key, std::ref(issue));
+}
+
+Status NemotronH::check_finite() {
+  if (!backend_.take_non_finite()) return {};
+  return fail(ErrorCode::kBadValue,
+              "a step of the model gave values that are not finite (an overflow or a damaged "
+              "weight); its sequences cannot go on");
+}
+
+void NemotronH::observe_hidden(const StepObserver* observer, int64_t index, F32View hidden) {
+  if (observer != nullptr && observer->hidden)
+    observer->hidden(index, observed_rows_.read(backend_, hidden));
 }
 
 }  // namespace hlwq::nemotron_h

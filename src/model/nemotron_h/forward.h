@@ -8,13 +8,14 @@
 #include "model/model.h"
 #include "model/nemotron_h/activations.h"
 #include "model/nemotron_h/weights.h"
+#include "ops/host_rows.h"
 
 namespace hlwq::nemotron_h {
 
 class NemotronH final : public Model {
  public:
-  // Allocates the step's buffers and the back end's scratch; `experts` are the routed experts of
-  // every MoE layer. Errors: kOutOfMemory, kInvalidArgument (limits).
+  // Allocates the step's buffers; `experts` are the routed experts of every MoE layer. The back end
+  // has been made ready for the limits (prepare_memory). Errors: kOutOfMemory.
   static Result<std::unique_ptr<Model>> create(Backend& backend, NemotronHConfig config,
                                                ModelWeights weights,
                                                std::unique_ptr<ExpertRunner> experts,
@@ -25,8 +26,10 @@ class NemotronH final : public Model {
   [[nodiscard]] size_t weight_bytes() const override;
   [[nodiscard]] size_t activation_bytes() const override { return buffers_.bytes(); }
   [[nodiscard]] bool coded() const override { return weights_.coded; }
+  [[nodiscard]] int64_t decode_bytes(int64_t sequences) const override;
   [[nodiscard]] Status forward(const StepBatch& step, const SequenceMemory& memory,
                                MutF32View logits, const StepObserver* observer) override;
+  [[nodiscard]] Status check_finite() override;
 
  private:
   NemotronH(Backend& backend, NemotronHConfig config, ModelWeights weights,
@@ -38,6 +41,7 @@ class NemotronH final : public Model {
                                   const StepObserver* observer);
   void run_head(std::span<const int64_t> logit_rows, int64_t tokens, MutF32View logits,
                 const StepObserver* observer);
+  void observe_hidden(const StepObserver* observer, int64_t index, F32View hidden);
 
   Backend& backend_;
   NemotronHConfig config_;
@@ -45,6 +49,8 @@ class NemotronH final : public Model {
   std::unique_ptr<ExpertRunner> experts_;
   StepLimits limits_;
   StepBuffers buffers_;
+  uint64_t number_;         // of this model in the process: part of the keys of its steps
+  HostRows observed_rows_;  // what an observer looks at
 };
 
 }  // namespace hlwq::nemotron_h

@@ -3,6 +3,7 @@
 // always see u.
 
 #include <array>
+#include <vector>
 
 #include "model/nemotron_h/layers.h"
 
@@ -28,15 +29,11 @@ void visit_moe(const NemotronHConfig& config, const MoeConfig& moe, const std::s
 
 namespace {
 
-// sum [tokens, hidden] = the weighted experts of every token.
-Status run_routed(const StepContext& step, const MoeConfig& moe, const MoeWeights& w,
-                  const Activation& u, int64_t moe_layer, ExpertRunner& runner, MutF32View sum) {
-  RoutedTokens routed{.x = u,
-                      .ids = reinterpret_cast<const int32_t*>(step.buffers.routed_ids.data()),
-                      .weights = reinterpret_cast<const float*>(step.buffers.routed_weights.data()),
-                      .experts_used = moe.experts_used};
-  if (moe.latent == 0) return runner.run(moe_layer, routed, sum);
-
+// D1: the routed experts from +0 in ascending order, then the shared one, then the residual. With
+// LatentMoE the routed experts' sum is of another width, so what follows it are ops of their own.
+Status run_latent(const StepContext& step, const MoeConfig& moe, const MoeWeights& w,
+                  const Activation& u, RoutedTokens routed, int64_t moe_layer, ExpertRunner& runner,
+                  MutF32View sum) {
   routed.x = step.buffers.latent.view(step.tokens, moe.latent, w.experts_coded);
   const std::array in = {Projection{.weight = w.fc1, .y = routed.x.x}};
   step.backend.project({.x = u, .projections = in});
@@ -48,7 +45,20 @@ Status run_routed(const StepContext& step, const MoeConfig& moe, const MoeWeight
   step.backend.quantize({.a = latent_sum});
   const std::array out = {Projection{.weight = w.fc2, .y = sum}};
   step.backend.project({.x = latent_sum, .projections = out});
+  if (moe.shared_width > 0)
+    step.backend.mlp({.x = u, .mlp = w.shared, .y = sum, .accumulate = true});
+  step.backend.add({.x = sum, .y = step.residual()});
   return {};
+}
+
+void observe_routed(const StepContext& step, int64_t layer, const RoutedTokens& routed) {
+  if (step.observer == nullptr || !step.observer->routed) return;
+  const auto choices = static_cast<size_t>(step.tokens * routed.experts_used);
+  std::vector<int32_t> ids(choices);
+  std::vector<float> weights(choices);
+  step.backend.download(ids.data(), routed.ids, choices * sizeof(int32_t));
+  step.backend.download(weights.data(), routed.weights, choices * sizeof(float));
+  step.observer->routed(layer, ids.data(), weights.data(), step.tokens, routed.experts_used);
 }
 
 }  // namespace
@@ -71,15 +81,14 @@ Status run_moe(const StepContext& step, const MoeConfig& moe, const MoeWeights& 
                       .scale = moe.scale,
                       .ids = ids,
                       .weights = weights});
-  if (step.observer != nullptr && step.observer->routed)
-    step.observer->routed(layer, ids, weights, step.tokens, moe.experts_used);
+  RoutedTokens routed{.x = u, .ids = ids, .weights = weights, .experts_used = moe.experts_used};
+  observe_routed(step, layer, routed);
 
-  // D1: the routed experts from +0 in ascending order, then the shared one, then the residual.
   const MutF32View sum = dense(step.buffers.expert_sum.data(), step.tokens, step.config.hidden);
-  HLWQ_TRY(run_routed(step, moe, w, u, moe_layer, experts, sum));
-  if (shared) step.backend.mlp({.x = u, .mlp = w.shared, .y = sum, .accumulate = true});
-  step.backend.add({.x = sum, .y = step.residual()});
-  return {};
+  if (moe.latent > 0) return run_latent(step, moe, w, u, routed, moe_layer, experts, sum);
+  routed.shared = shared ? &w.shared : nullptr;
+  routed.residual = step.residual();
+  return experts.run(moe_layer, routed, sum);
 }
 
 }  // namespace hlwq::nemotron_h

@@ -44,6 +44,7 @@ struct MoeWeights {
   std::vector<Mlp> experts;    // up [width, hidden or latent], down the other way; the loader
                                // fills it, the expert runner takes it
   bool experts_coded = false;  // any up matrix of them is coded
+  size_t expert_bytes = 0;     // up and down of one
   Mlp shared;                  // empty without a shared expert
   Matrix fc1, fc2;             // [latent, hidden], [hidden, latent]; empty without
 };
@@ -57,12 +58,11 @@ struct ModelWeights {
   Matrix embeddings, head;        // [vocabulary, hidden]; the same memory when tied
   const float* norm_f = nullptr;  // [hidden]
   std::vector<LayerWeights> layers;
-  bool coded = false;      // any coded matrix
-  size_t other_bytes = 0;  // of everything else
+  bool coded = false;  // any coded matrix
 
-  std::vector<std::unique_ptr<const LevelGrid>> grids;  // distinct level tables
-  std::vector<Buffer> memory;
-  std::vector<Buffer> expert_memory;  // one a MoE layer, in order
+  std::vector<std::unique_ptr<const LevelGrid>> grids;  // distinct level tables, on the host
+  Buffer memory;                                        // of everything but routed experts
+  std::vector<Buffer> expert_memory;                    // one a MoE layer, in order
 };
 
 // Told of every parameter in the order of the layers. `name` is NVIDIA's.

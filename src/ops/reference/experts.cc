@@ -1,4 +1,5 @@
-// relu2 MLPs: one for all tokens, or a token's chosen experts; their sum into the residual.
+// relu2 MLPs: one for all tokens, or a token's chosen experts with the shared one, into the
+// residual.
 
 #include <algorithm>
 #include <vector>
@@ -56,6 +57,9 @@ void ReferenceBackend::experts(const ExpertsArgs& args) {
       }
     }
   }
+  if (args.shared != nullptr)
+    mlp({.x = args.x, .mlp = *args.shared, .y = args.y, .accumulate = true});
+  if (args.residual.data != nullptr) add({.x = args.y, .y = args.residual});
 }
 
 void ReferenceBackend::add(const AddArgs& args) {

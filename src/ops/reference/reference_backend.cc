@@ -1,5 +1,11 @@
 #include "ops/reference/reference_backend.h"
 
+#include <cstring>
+
+#include "base/check.h"
+#include "ops/host_bandwidth.h"
+#include "ops/host_memory.h"
+
 namespace hlwq {
 
 std::unique_ptr<Backend> make_reference_backend(Compute compute) {
@@ -14,6 +20,44 @@ Result<Buffer> ReferenceBackend::allocate(size_t bytes, std::string_view what) {
 
 // The oracle's scratch is made where it is used.
 Status ReferenceBackend::reserve(const ScratchNeeds& /*needs*/) { return {}; }
+
+DeviceMemory ReferenceBackend::memory() const { return host_memory(); }
+
+Result<double> ReferenceBackend::read_bandwidth() {
+  ThreadPool one_thread(1);
+  return host_read_bandwidth(one_thread);
+}
+
+// It reads the span.
+Result<Buffer> ReferenceBackend::expert_table(std::span<const Mlp> /*experts*/) { return Buffer(); }
+
+void ReferenceBackend::upload(void* to, const void* from, size_t bytes) {
+  if (bytes > 0) std::memcpy(to, from, bytes);
+}
+
+void ReferenceBackend::download(void* to, const void* from, size_t bytes) {
+  upload(to, from, bytes);
+}
+
+void ReferenceBackend::fill_random(std::byte* to, size_t bytes, uint64_t seed, uint64_t keep,
+                                   uint64_t set) {
+  fill_random_range(to, 0, bytes, seed, keep, set);
+}
+
+// Nothing is recorded: every op runs when it is called.
+Status ReferenceBackend::run_step(const StepTokens& /*tokens*/, uint64_t /*key*/,
+                                  const std::function<Status()>& issue) {
+  return issue();
+}
+
+void ReferenceBackend::sample(const SampleArgs& args) {
+  HLWQ_CHECK(static_cast<int64_t>(args.rows.size()) == args.logits.rows &&
+             args.ids.size() == args.rows.size());
+  for (size_t r = 0; r < args.rows.size(); ++r) {
+    const float* logits = args.logits.row(static_cast<int64_t>(r));
+    args.ids[r] = sampler_.sample({logits, static_cast<size_t>(args.logits.cols)}, args.rows[r]);
+  }
+}
 
 bool ReferenceBackend::take_non_finite() {
   const bool seen = non_finite_;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ops/backend.h"
+#include "ops/sample_row.h"
 
 namespace hlwq {
 
@@ -19,9 +20,22 @@ class ReferenceBackend final : public Backend {
   [[nodiscard]] std::string description() const override;
   [[nodiscard]] Compute compute() const override { return compute_; }
   [[nodiscard]] int threads() const override { return 1; }
+  [[nodiscard]] Device device() const override { return Device::kHost; }
+  [[nodiscard]] DeviceMemory memory() const override;
+  [[nodiscard]] Result<double> read_bandwidth() override;
 
   [[nodiscard]] Result<Buffer> allocate(size_t bytes, std::string_view what) override;
   [[nodiscard]] Status reserve(const ScratchNeeds& needs) override;
+  [[nodiscard]] Result<Buffer> expert_table(std::span<const Mlp> experts) override;
+
+  void upload(void* to, const void* from, size_t bytes) override;
+  void download(void* to, const void* from, size_t bytes) override;
+  void fill_random(std::byte* to, size_t bytes, uint64_t seed, uint64_t keep,
+                   uint64_t set) override;
+
+  [[nodiscard]] Status run_step(const StepTokens& tokens, uint64_t key,
+                                const std::function<Status()>& issue) override;
+  void synchronize() override {}
 
   void rms_norm(const RmsNormArgs& args) override;
   void quantize(const QuantizeArgs& args) override;
@@ -33,6 +47,7 @@ class ReferenceBackend final : public Backend {
   void add(const AddArgs& args) override;
   void mamba(const MambaArgs& args) override;
   void attention(const AttentionArgs& args) override;
+  void sample(const SampleArgs& args) override;
 
   [[nodiscard]] bool take_non_finite() override;
 
@@ -47,6 +62,7 @@ class ReferenceBackend final : public Backend {
 
   Compute compute_;
   bool non_finite_ = false;
+  RowSampler sampler_;
 };
 
 // An activation that owns its rows.

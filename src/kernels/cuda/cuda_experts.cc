@@ -1,0 +1,250 @@
+// relu2 MLPs and a token's experts. One token takes a path of few launches (all up matrices with
+// the shared one, rotation, all down matrices with the sum); more tokens are sorted by expert.
+// Both give the same bits.
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "kernels/cuda/combine_experts.h"
+#include "kernels/cuda/cuda_backend.h"
+#include "kernels/cuda/exact_product.h"
+#include "kernels/cuda/matrix_forms.h"
+#include "kernels/cuda/matrix_kind.h"
+#include "kernels/cuda/plain_product.h"
+#include "kernels/cuda/planes_product.h"
+#include "kernels/cuda/relu_squared.h"
+#include "kernels/cuda/rotate_quantize.h"
+#include "kernels/cuda/sort_choices.h"
+#include "kernels/cuda/tiled5_product.h"
+
+namespace hlwq::cuda {
+namespace {
+
+// Rows of x a tile should have when an expert has `per_expert` of them on average (measured on an
+// H200; bench/NOTES.md).
+int tile_rows_for(int64_t per_expert) { return per_expert <= 16 ? 16 : 32; }
+
+const Mlp& any_expert(std::span<const Mlp> experts) {
+  const auto it = std::find_if(experts.begin(), experts.end(),
+                               [](const Mlp& e) { return e.up.data != nullptr; });
+  HLWQ_CHECK(it != experts.end());
+  return *it;
+}
+
+}  // namespace
+
+Activation CudaBackend::activate_hidden(int64_t rows, const Matrix& down) {
+  Activation hidden{.x = dense(scratch_.hidden, rows, down.cols), .q = {}};
+  const int64_t blocks = blocks_of(down.cols);
+  switch (kind_of(down, compute_)) {
+    case MatrixKind::kTiled5:
+    case MatrixKind::kPlanes:
+      hidden.q = scratch_.hidden_q;
+      hidden.q.rows = rows;
+      hidden.q.blocks = blocks;
+      rotate_quantize(
+          {hidden.x.data, down.cols, rows, down.cols, hidden.q.xq, hidden.q.sx, hidden.q.sum}, {},
+          BeforeRotation::kReluSquared, non_finite_, stream_.get());
+      break;
+    case MatrixKind::kExact:
+      square_positive(hidden.x.data, rows * down.cols, stream_.get());
+      rotate(hidden.x, scratch_.hidden_rotated);
+      break;
+    case MatrixKind::kPlain:
+      square_positive(hidden.x.data, rows * down.cols, stream_.get());
+      break;
+  }
+  return hidden;
+}
+
+void CudaBackend::mlp(const MlpArgs& args) {
+  const auto& [up, down] = args.mlp;
+  const int64_t tokens = args.x.x.rows;
+  if (tokens == 0) return;
+  HLWQ_CHECK(tokens <= scratch_.tokens && up.rows <= scratch_.mlp_width && up.rows == down.cols);
+  const Projection first{
+      .weight = up, .bias = args.up_bias, .y = dense(scratch_.hidden, tokens, up.rows)};
+  project({.x = args.x, .projections = {&first, 1}});
+  const Activation hidden = activate_hidden(tokens, down);
+  if (kind_of(down, compute_) == MatrixKind::kExact) {
+    // project() would rotate into the scratch of the width of the model.
+    HLWQ_CHECK(args.y.rows == tokens && args.y.cols == down.rows);
+    ProductTargets targets;
+    targets.target[targets.count++] = {.matrix = down.data,
+                                       .rows = down.rows,
+                                       .y = args.y.data,
+                                       .y_stride = args.y.stride,
+                                       .bias = args.down_bias,
+                                       .accumulate = args.accumulate};
+    exact_product(scratch_.hidden_rotated, down.blocks(), tokens, targets, coded_form(down), {},
+                  stream_.get());
+    return;
+  }
+  const Projection second{
+      .weight = down, .bias = args.down_bias, .y = args.y, .accumulate = args.accumulate};
+  project({.x = hidden, .projections = {&second, 1}});
+}
+
+void CudaBackend::experts_of_one_token(const ExpertsArgs& args, const Mlp& any) {
+  const int64_t used = args.experts_used, width = any.up.rows;
+  const int64_t shared_width = args.shared == nullptr ? 0 : args.shared->up.rows;
+  HLWQ_CHECK(used <= scratch_.pairs && width <= scratch_.expert_width);
+  HLWQ_CHECK(shared_width <= scratch_.mlp_width);
+  const auto* const table = reinterpret_cast<const ExpertEntry*>(args.table);
+  // Hidden rows: those of the experts, then the shared one; the int8 form likewise.
+  float* const hidden = scratch_.hidden;
+  float* const shared_hidden = hidden + used * width;
+  const int64_t blocks = blocks_of(width), shared_blocks = blocks_of(shared_width);
+  const QuantizedView& q = scratch_.hidden_q;
+  const RotateRows expert_rows{.x = hidden,
+                               .stride = width,
+                               .rows = used,
+                               .cols = width,
+                               .xq = q.xq,
+                               .sx = q.sx,
+                               .sum = q.sum};
+  const RotateRows shared_rows{.x = shared_hidden,
+                               .stride = shared_width,
+                               .rows = args.shared == nullptr ? 0 : 1,
+                               .cols = shared_width,
+                               .xq = q.xq + used * blocks * kBlock,
+                               .sx = q.sx + used * blocks,
+                               .sum = q.sum + used * blocks};
+
+  ProductTargets shared_up;
+  Tiled5Table shared_table = {};
+  if (args.shared != nullptr) {
+    shared_up.target[shared_up.count++] = {.matrix = args.shared->up.data,
+                                           .rows = shared_width,
+                                           .y = shared_hidden,
+                                           .y_stride = shared_width};
+    shared_table = tiled5_table(*args.shared->up.grid);
+  }
+  tiled5_one(quantized_rows(args.x.q), shared_up, shared_table,
+             {.table = table,
+              .down = false,
+              .rows = width,
+              .codes = tiled5_table(*any.up.grid),
+              .ids = args.ids,
+              .most_tiles = used,
+              .y = hidden,
+              .y_stride = width},
+             limits_, stream_.get());
+  rotate_quantize(expert_rows, shared_rows, BeforeRotation::kReluSquared, non_finite_,
+                  stream_.get());
+  tiled5_sum_experts(
+      {.hidden = {expert_rows.xq, expert_rows.sx, expert_rows.sum, blocks},
+       .table = table,
+       .ids = args.ids,
+       .weights = args.weights,
+       .pairs = used,
+       .codes = tiled5_table(*any.down.grid),
+       .shared = args.shared == nullptr ? nullptr : args.shared->down.data,
+       .shared_hidden = {shared_rows.xq, shared_rows.sx, shared_rows.sum, shared_blocks},
+       .shared_codes =
+           args.shared == nullptr ? Tiled5Table{} : tiled5_table(*args.shared->down.grid),
+       .rows = any.down.rows,
+       .y = args.y.data,
+       .residual = args.residual.data},
+      limits_, stream_.get());
+}
+
+void CudaBackend::multiply_pairs(const ExpertsArgs& args, bool down, const Activation& x,
+                                 const int32_t* input_row, float* y, int tile_rows) {
+  const Mlp& any = any_expert(args.experts);
+  const Matrix& matrix = down ? any.down : any.up;
+  const int64_t pairs = args.x.x.rows * args.experts_used;
+  const auto experts = static_cast<int64_t>(args.experts.size());
+  const ExpertPairs general{.table = reinterpret_cast<const ExpertEntry*>(args.table),
+                            .down = down,
+                            .begin = scratch_.expert_begin,
+                            .input_row = input_row,
+                            .experts = experts,
+                            .pairs = pairs,
+                            .rows = matrix.rows,
+                            .y = y,
+                            .y_stride = matrix.rows};
+  switch (kind_of(matrix, compute_)) {
+    case MatrixKind::kTiled5: {
+      const Tiled5Experts tiled{.table = general.table,
+                                .down = down,
+                                .rows = matrix.rows,
+                                .codes = tiled5_table(*matrix.grid),
+                                .tiles = scratch_.tiles,
+                                .tile_count = scratch_.tile_count,
+                                .input_row = input_row,
+                                .most_tiles = pairs / tile_rows + std::min(experts, pairs),
+                                .y = y,
+                                .y_stride = matrix.rows};
+      const QuantizedRows rows = quantized_rows(x.q);
+      HLWQ_CHECK(rows.xq != nullptr && rows.blocks == matrix.blocks());
+      if (tile_rows == kFewRows) {
+        tiled5_few(rows, 0, {}, {}, tiled, stream_.get());
+      } else {
+        tiled5_many(rows, 0, {}, {}, tiled, tile_rows, stream_.get());
+      }
+      break;
+    }
+    case MatrixKind::kPlanes:
+      HLWQ_CHECK(x.q.xq != nullptr && x.q.blocks == matrix.blocks());
+      planes_product(quantized_rows(x.q), 0, {}, coded_form(matrix), general, stream_.get());
+      break;
+    case MatrixKind::kExact:
+      exact_product(down ? scratch_.hidden_rotated : scratch_.rotated, matrix.blocks(), 0, {},
+                    coded_form(matrix), general, stream_.get());
+      break;
+    case MatrixKind::kPlain:
+      plain_product(plain_rows(x.x), 0, {}, plain_type(matrix.dtype), general, stream_.get());
+      break;
+  }
+}
+
+void CudaBackend::experts(const ExpertsArgs& args) {
+  const int64_t tokens = args.x.x.rows, used = args.experts_used, width = args.y.cols;
+  const auto experts = static_cast<int64_t>(args.experts.size());
+  if (tokens == 0) return;
+  HLWQ_CHECK(args.table != nullptr && args.y.rows == tokens);
+  HLWQ_CHECK(args.residual.data == nullptr || args.residual.rows == tokens);
+  const Mlp& any = any_expert(args.experts);
+  const auto by_integers = [&](const Mlp& mlp) {
+    return kind_of(mlp.up, compute_) == MatrixKind::kTiled5 &&
+           kind_of(mlp.down, compute_) == MatrixKind::kTiled5;
+  };
+  if (tokens == 1 && by_integers(any) && (args.shared == nullptr || by_integers(*args.shared)) &&
+      tiled5_one_takes(any.up.blocks(), used, limits_) &&
+      tiled5_sum_takes(used, any.down.blocks(),
+                       args.shared == nullptr ? 0 : args.shared->down.blocks(), limits_))
+    return experts_of_one_token(args, any);
+
+  HLWQ_CHECK(tokens * used <= scratch_.pairs && experts <= scratch_.experts);
+  HLWQ_CHECK(width <= scratch_.width && tokens <= scratch_.tokens);
+  HLWQ_CHECK(any.up.rows <= scratch_.expert_width);
+  if (args.shared != nullptr)
+    mlp({.x = args.x, .mlp = *args.shared, .y = dense(scratch_.shared_out, tokens, width)});
+  const int tile_rows = tile_rows_for((tokens * used + experts - 1) / experts);
+  sort_choices(args.ids, tokens * used, used, experts, tile_rows,
+               {.begin = scratch_.expert_begin,
+                .pair_token = scratch_.pair_token,
+                .choice_pair = scratch_.choice_pair,
+                .tiles = scratch_.tiles,
+                .tile_count = scratch_.tile_count},
+               stream_.get());
+  if (kind_of(any.up, compute_) == MatrixKind::kExact) rotate(args.x.x, scratch_.rotated);
+  multiply_pairs(args, false, args.x, scratch_.pair_token, scratch_.hidden, tile_rows);
+  const Activation hidden = activate_hidden(tokens * used, any.down);
+  multiply_pairs(args, true, hidden, nullptr, scratch_.expert_out, tile_rows);
+  combine_experts({.out = scratch_.expert_out,
+                   .choice_pair = scratch_.choice_pair,
+                   .weights = args.weights,
+                   .tokens = tokens,
+                   .experts_used = used,
+                   .width = width,
+                   .shared = args.shared == nullptr ? nullptr : scratch_.shared_out,
+                   .y = args.y.data,
+                   .y_stride = args.y.stride,
+                   .residual = args.residual.data,
+                   .residual_stride = args.residual.stride},
+                  stream_.get());
+}
+
+}  // namespace hlwq::cuda

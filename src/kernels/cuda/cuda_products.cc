@@ -1,0 +1,160 @@
+// Products with one matrix for all rows, and what feeds them: norms, rotation, embedding rows.
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "kernels/cuda/add.h"
+#include "kernels/cuda/cuda_backend.h"
+#include "kernels/cuda/embed.h"
+#include "kernels/cuda/exact_product.h"
+#include "kernels/cuda/matrix_forms.h"
+#include "kernels/cuda/matrix_kind.h"
+#include "kernels/cuda/plain_product.h"
+#include "kernels/cuda/planes_product.h"
+#include "kernels/cuda/rms_norm.h"
+#include "kernels/cuda/rotate_quantize.h"
+#include "kernels/cuda/route.h"
+#include "kernels/cuda/tiled5_product.h"
+
+namespace hlwq::cuda {
+namespace {
+
+constexpr int64_t kWidestNorm = 131072;
+
+// Whether the few-row kernel, which reads codes again for every 8 rows of x, is quicker than the
+// many-row kernel, whose thread blocks are few when the matrix has few rows (measured on an H200;
+// bench/NOTES.md).
+bool few_rows(int64_t tokens, int64_t rows, int multiprocessors) {
+  if (tokens <= 16) return true;
+  const int64_t many_blocks = (rows + 127) / 128 * ((tokens + 31) / 32);
+  return tokens <= 48 && many_blocks < multiprocessors / 2;
+}
+
+bool same_kind(const Matrix& a, const Matrix& b, Compute compute) {
+  return kind_of(a, compute) == kind_of(b, compute) && a.grid == b.grid && a.layout == b.layout &&
+         a.dtype == b.dtype;
+}
+
+}  // namespace
+
+void CudaBackend::rms_norm(const RmsNormArgs& args) {
+  HLWQ_CHECK(args.x.cols <= kWidestNorm && args.out.x.rows == args.x.rows);
+  const QuantizedView& q = args.out.q;
+  cuda::rms_norm({.x = args.x.data,
+                  .x_stride = args.x.stride,
+                  .weight = args.weight,
+                  .eps = args.eps,
+                  .rows = args.x.rows,
+                  .width = args.x.cols,
+                  .y = args.out.x.data,
+                  .y_stride = args.out.x.stride,
+                  .xq = q.xq,
+                  .sx = q.sx,
+                  .sum = q.sum,
+                  .non_finite = non_finite_},
+                 stream_.get());
+}
+
+void CudaBackend::quantize(const QuantizeArgs& args) {
+  const auto& [x, q] = args.a;
+  if (q.xq == nullptr) return;
+  rotate_quantize(x.data, x.stride, x.rows, x.cols, q.xq, q.sx, q.sum, non_finite_, stream_.get());
+}
+
+void CudaBackend::rotate(const F32View& x, float* rotated) {
+  rotate_rows(x.data, x.stride, x.rows, x.cols, rotated, non_finite_, stream_.get());
+}
+
+void CudaBackend::project(const ProjectArgs& args) {
+  const int64_t tokens = args.x.x.rows;
+  if (tokens == 0) return;
+  bool rotated = false;
+  for (size_t first = 0, last; first < args.projections.size(); first = last) {
+    const Matrix& any = args.projections[first].weight;
+    ProductTargets targets;
+    int64_t rows = 0;
+    for (last = first; last < args.projections.size() && targets.count < kMostTargets; ++last) {
+      const Projection& p = args.projections[last];
+      if (!same_kind(any, p.weight, compute_)) break;
+      HLWQ_CHECK(p.weight.data != nullptr && p.weight.cols == args.x.x.cols);
+      HLWQ_CHECK(p.y.rows == tokens && p.y.cols == p.weight.rows);
+      rows += p.weight.rows;
+      targets.target[targets.count++] = {.matrix = p.weight.data,
+                                         .rows = p.weight.rows,
+                                         .y = p.y.data,
+                                         .y_stride = p.y.stride,
+                                         .bias = p.bias,
+                                         .accumulate = p.accumulate};
+    }
+    switch (kind_of(any, compute_)) {
+      case MatrixKind::kTiled5: {
+        const QuantizedRows x = quantized_rows(args.x.q);
+        HLWQ_CHECK(x.xq != nullptr && x.blocks == any.blocks());
+        if (tokens == 1 && tiled5_one_takes(x.blocks, 0, limits_)) {
+          tiled5_one(x, targets, tiled5_table(*any.grid), {}, limits_, stream_.get());
+        } else if (few_rows(tokens, rows, limits_.multiprocessors)) {
+          tiled5_few(x, tokens, targets, tiled5_table(*any.grid), {}, stream_.get());
+        } else {
+          tiled5_many(x, tokens, targets, tiled5_table(*any.grid), {}, 32, stream_.get());
+        }
+        break;
+      }
+      case MatrixKind::kPlanes:
+        HLWQ_CHECK(args.x.q.xq != nullptr && args.x.q.blocks == any.blocks());
+        planes_product(quantized_rows(args.x.q), tokens, targets, coded_form(any), {},
+                       stream_.get());
+        break;
+      case MatrixKind::kExact:
+        HLWQ_CHECK(tokens <= scratch_.tokens && args.x.x.cols <= scratch_.width);
+        if (!rotated) rotate(args.x.x, scratch_.rotated);
+        rotated = true;
+        exact_product(scratch_.rotated, any.blocks(), tokens, targets, coded_form(any), {},
+                      stream_.get());
+        break;
+      case MatrixKind::kPlain:
+        plain_product(plain_rows(args.x.x), tokens, targets, plain_type(any.dtype), {},
+                      stream_.get());
+        break;
+    }
+  }
+}
+
+void CudaBackend::embed(const EmbedArgs& args) {
+  HLWQ_CHECK(static_cast<int64_t>(args.ids.size()) == step_.on_device().tokens);
+  HLWQ_CHECK(args.y.rows == static_cast<int64_t>(args.ids.size()) &&
+             args.y.cols == args.table.cols);
+  embed_rows(step_.on_device().ids, args.y.rows, embed_table(args.table), args.y.data,
+             args.y.stride, stream_.get());
+}
+
+void CudaBackend::route(const RouteArgs& args) {
+  const int64_t tokens = args.u.rows, experts = args.gate.rows;
+  if (tokens == 0) return;
+  HLWQ_CHECK(!args.gate.coded() && args.gate.cols == args.u.cols);
+  HLWQ_CHECK(tokens <= scratch_.tokens && experts <= scratch_.experts);
+  ProductTargets targets;
+  targets.target[targets.count++] = {
+      .matrix = args.gate.data, .rows = experts, .y = scratch_.scores, .y_stride = experts};
+  plain_product(plain_rows(args.u), tokens, targets, plain_type(args.gate.dtype), {},
+                stream_.get());
+  route_rows({.scores = scratch_.scores,
+              .correction_bias = args.correction_bias,
+              .tokens = tokens,
+              .experts = experts,
+              .groups = args.groups,
+              .groups_used = args.groups_used,
+              .experts_used = args.experts_used,
+              .normalize = args.normalize,
+              .scale = args.scale,
+              .ids = args.ids,
+              .weights = args.weights},
+             stream_.get());
+}
+
+void CudaBackend::add(const AddArgs& args) {
+  HLWQ_CHECK(args.x.rows == args.y.rows && args.x.cols == args.y.cols);
+  add_rows(args.x.data, args.x.stride, args.y.rows, args.y.cols, args.y.data, args.y.stride,
+           stream_.get());
+}
+
+}  // namespace hlwq::cuda

@@ -1,0 +1,255 @@
+// tiled5_few.cu: y = W x for up to 8 rows of x a tile, W in kTiled5 codes: the decode product.
+// Math    ops/integer_dot.h; a warp computes chunk sums (kChunkBlocks blocks), which are added in
+//         ascending order by one thread an output
+// Shapes  W [rows][blocks*128] in tiles of 8 rows, x i8[tokens][blocks*128] -> y f32[tokens][rows];
+//         up to four W that share x, and one an expert
+// Bytes   rows * blocks * 82 (+ x, y): up of six experts and the shared one of the 30B 25.6 MB
+// Floor   25.6 MB at 4.3 TB/s: 6.0 us
+// Method  a CTA for kTiles tiles of rows, a warp a chunk: all of a warp's codes are requested
+// before
+//         it waits for x. Tensor cores (mma s8) take 8 columns at a time, most of them empty for
+//         one token: the codes, not the products, are what takes time
+// Source  own
+
+#include <cuda_fp16.h>
+
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/tiled5_codes.cuh"
+#include "ops/integer_dot.h"
+
+namespace hlwq::cuda {
+namespace {
+
+constexpr int kMostWarps = 8;
+
+struct FewArgs {
+  QuantizedRows x;
+  int tokens, token_tiles;
+  ProductTargets targets;
+  int first_unit[kMostTargets + 1];  // of each target; the last is their number
+  Tiled5Table codes;
+  Tiled5Experts experts;
+  int expert_units;  // of one expert's matrix
+};
+
+// What one CTA computes: rows [8 * tile, ...) of a matrix for x rows first_row ..
+struct Unit {
+  const std::byte* matrix;
+  int rows, tile;
+  int columns;               // rows of x
+  int first_row;             // of x, or in input_row
+  const int32_t* input_row;  // null: first_row + column
+  float* y;                  // of column 0
+  int64_t y_stride;
+  const float* bias;
+  bool accumulate;
+};
+
+template <int kTiles>
+__device__ __forceinline__ Unit dense_unit(const FewArgs& a, int index) {
+  const int units = a.first_unit[kMostTargets];
+  const int token_tile = index / units, unit = index % units;
+  int which = 0;
+  while (which + 1 < a.targets.count && unit >= a.first_unit[which + 1]) ++which;
+  const ProductTarget& target = a.targets.target[which];
+  const int first = token_tile * kFewRows;
+  return {.matrix = target.matrix,
+          .rows = static_cast<int>(target.rows),
+          .tile = (unit - a.first_unit[which]) * kTiles,
+          .columns = min(kFewRows, a.tokens - first),
+          .first_row = first,
+          .input_row = nullptr,
+          .y = target.y + first * target.y_stride,
+          .y_stride = target.y_stride,
+          .bias = target.bias,
+          .accumulate = target.accumulate};
+}
+
+// False: there is no such tile this time.
+template <int kTiles>
+__device__ __forceinline__ bool expert_unit(const FewArgs& a, int index, Unit& unit) {
+  const Tiled5Experts& experts = a.experts;
+  const int at = index / a.expert_units;
+  ExpertTile tile;
+  if (experts.tiles == nullptr) {
+    tile = {experts.ids[at], at, 1};
+  } else {
+    if (at >= *experts.tile_count) return false;
+    tile = experts.tiles[at];
+  }
+  const ExpertEntry& entry = experts.table[tile.expert];
+  unit = {.matrix = experts.down ? entry.down : entry.up,
+          .rows = static_cast<int>(experts.rows),
+          .tile = index % a.expert_units * kTiles,
+          .columns = tile.pairs,
+          .first_row = experts.tiles == nullptr && !experts.down ? 0 : tile.first_pair,
+          .input_row = experts.input_row,
+          .y = experts.y + tile.first_pair * experts.y_stride,
+          .y_stride = experts.y_stride,
+          .bias = nullptr,
+          .accumulate = false};
+  return true;
+}
+
+// Of one chunk: sums[tile][column] of row lane / 4 and columns 2 * (lane % 4) and the next.
+template <int kTiles, bool kOneColumn>
+__device__ __forceinline__ void multiply_chunk(const FewArgs& a, const Tiled5Table& table,
+                                               const Unit& unit, const ChunkCodes<kTiles>& codes,
+                                               int first_block, float (&sums)[kTiles][2]) {
+  const int lane = threadIdx.x % 32, column = lane / 4, quarter = lane % 4;
+  const auto blocks = static_cast<int>(a.x.blocks);
+  const int count = min(kChunkBlocks, blocks - first_block);
+  const auto row_of = [&](int c) {
+    return unit.input_row == nullptr ? unit.first_row + c : unit.input_row[unit.first_row + c];
+  };
+  // Everything of x this lane needs, requested at once.
+  uint4 xq[kChunkBlocks][2];
+  float scale[kChunkBlocks][2];
+  int32_t sum[kChunkBlocks][2];
+  const bool has_column = column < unit.columns;
+  const int64_t x_block =
+      has_column ? static_cast<int64_t>(row_of(column)) * blocks + first_block : 0;
+  int64_t scale_block[2];
+  bool has_scale[2];
+#pragma unroll
+  for (int c = 0; c < 2; ++c) {
+    const int scale_column = kOneColumn ? 0 : 2 * quarter + c;
+    has_scale[c] = scale_column < unit.columns && !(kOneColumn && c == 1);
+    scale_block[c] =
+        has_scale[c] ? static_cast<int64_t>(row_of(scale_column)) * blocks + first_block : 0;
+  }
+#pragma unroll
+  for (int i = 0; i < kChunkBlocks; ++i) {
+    const uint4* from =
+        reinterpret_cast<const uint4*>(a.x.xq + (x_block + i) * kBlock + 32 * quarter);
+    const bool in = i < count;
+    xq[i][0] = in && has_column ? from[0] : make_uint4(0, 0, 0, 0);
+    xq[i][1] = in && has_column ? from[1] : make_uint4(0, 0, 0, 0);
+#pragma unroll
+    for (int c = 0; c < 2; ++c) {
+      scale[i][c] = in && has_scale[c] ? a.x.sx[scale_block[c] + i] : 0.0f;
+      sum[i][c] = in && has_scale[c] ? a.x.sum[scale_block[c] + i] : 0;
+    }
+  }
+#pragma unroll
+  for (int t = 0; t < kTiles; ++t) sums[t][0] = sums[t][1] = 0.0f;
+#pragma unroll
+  for (int i = 0; i < kChunkBlocks; ++i) {
+    if (i >= count) break;
+    int32_t dot[4] = {0, 0, 0, 0};
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const auto word = [&](const uint4& v) {
+        return j == 0 ? v.x : j == 1 ? v.y : j == 2 ? v.z : v.w;
+      };
+      const Weights8 w0 = decode_weights(table, word(codes.indices[i][0]), codes.signs[i][0], j);
+      Weights8 w1 = {0, 0};
+      if constexpr (kTiles == 2)
+        w1 = decode_weights(table, word(codes.indices[i][1]), codes.signs[i][1], j);
+      const uint4& half = xq[i][j / 2];
+      multiply_add(dot, w0.low, w1.low, w0.high, w1.high, j % 2 == 0 ? half.x : half.z,
+                   j % 2 == 0 ? half.y : half.w);
+    }
+#pragma unroll
+    for (int t = 0; t < kTiles; ++t) {
+      const float norm = __half2float(__ushort_as_half(codes.norms[i][t]));
+#pragma unroll
+      for (int c = 0; c < (kOneColumn ? 1 : 2); ++c)
+        sums[t][c] = add_block(norm, scale[i][c] * table.factor,
+                               centered_dot(dot[2 * t + c], sum[i][c]), sums[t][c]);
+    }
+  }
+}
+
+template <int kTiles, bool kOneColumn>
+__global__ void __launch_bounds__(kMostWarps * 32) tiled5_few_rows(const FewArgs a) {
+  constexpr int kColumns = kOneColumn ? 1 : kFewRows;
+  extern __shared__ float chunk_sums[];  // [chunks][kTiles * 8][kColumns]
+  const auto blocks = static_cast<int>(a.x.blocks);
+  const int chunks = (blocks + kChunkBlocks - 1) / kChunkBlocks;
+  const int warps = blockDim.x / 32, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const int dense_units = a.first_unit[kMostTargets] * a.token_tiles;
+  const bool dense = static_cast<int>(blockIdx.x) < dense_units;
+  Unit unit;
+  ChunkCodes<kTiles> codes;
+  if (dense) {  // which codes does not depend on another kernel: they may come while one runs
+    unit = dense_unit<kTiles>(a, blockIdx.x);
+    load_codes(codes, unit.matrix, blocks, (unit.rows + 7) / 8, unit.tile, warp * kChunkBlocks);
+    wait_for_inputs();
+  } else {
+    wait_for_inputs();
+    if (!expert_unit<kTiles>(a, blockIdx.x - dense_units, unit)) return;
+    load_codes(codes, unit.matrix, blocks, (unit.rows + 7) / 8, unit.tile, warp * kChunkBlocks);
+  }
+  let_next_start();
+  const Tiled5Table& table = dense ? a.codes : a.experts.codes;
+  for (int chunk = warp; chunk < chunks; chunk += warps) {
+    if (chunk != warp)
+      load_codes(codes, unit.matrix, blocks, (unit.rows + 7) / 8, unit.tile, chunk * kChunkBlocks);
+    float sums[kTiles][2];
+    multiply_chunk<kTiles, kOneColumn>(a, table, unit, codes, chunk * kChunkBlocks, sums);
+    float* out = chunk_sums + chunk * kTiles * 8 * kColumns;
+#pragma unroll
+    for (int t = 0; t < kTiles; ++t) {
+      const int row = t * 8 + lane / 4;
+      if constexpr (kOneColumn) {
+        if (lane % 4 == 0) out[row] = sums[t][0];
+      } else {
+        out[row * kColumns + lane % 4 * 2] = sums[t][0];
+        out[row * kColumns + lane % 4 * 2 + 1] = sums[t][1];
+      }
+    }
+  }
+  __syncthreads();  // every chunk's sums are there before they are added up
+  for (int i = threadIdx.x; i < kTiles * 8 * kColumns; i += blockDim.x) {
+    const int column = i / (kTiles * 8), row = i % (kTiles * 8);  // neighbours write neighbours
+    const int64_t out_row = static_cast<int64_t>(unit.tile) * 8 + row;
+    if (column >= unit.columns || out_row >= unit.rows) continue;
+    float total = 0;
+    for (int chunk = 0; chunk < chunks; ++chunk)
+      total += chunk_sums[(chunk * kTiles * 8 + row) * kColumns + column];
+    float* y = unit.y + column * unit.y_stride + out_row;
+    *y = finish_product(total, unit.bias == nullptr ? nullptr : unit.bias + out_row,
+                        unit.accumulate ? y : nullptr);
+  }
+}
+
+}  // namespace
+
+void tiled5_few(const QuantizedRows& x, int64_t tokens, const ProductTargets& targets,
+                const Tiled5Table& codes, const Tiled5Experts& experts, cudaStream_t stream) {
+  constexpr int kTiles = 2;
+  const auto units_of = [](int64_t rows) {
+    return static_cast<int>((rows + 8 * kTiles - 1) / (8 * kTiles));
+  };
+  FewArgs args = {.x = x,
+                  .tokens = static_cast<int>(tokens),
+                  .token_tiles = static_cast<int>((tokens + kFewRows - 1) / kFewRows),
+                  .targets = targets,
+                  .first_unit = {},
+                  .codes = codes,
+                  .experts = experts,
+                  .expert_units = units_of(experts.rows)};
+  int units = 0;
+  for (int i = 0; i < kMostTargets; ++i) {
+    args.first_unit[i] = units;
+    if (i < targets.count) units += units_of(targets.target[i].rows);
+  }
+  args.first_unit[kMostTargets] = units;
+  const int64_t expert_ctas = experts.table == nullptr ? 0 : experts.most_tiles * args.expert_units;
+  const int64_t ctas = static_cast<int64_t>(units) * args.token_tiles + expert_ctas;
+  if (ctas == 0) return;
+  const auto chunks = static_cast<int>((x.blocks + kChunkBlocks - 1) / kChunkBlocks);
+  const int warps = chunks < kMostWarps ? chunks : kMostWarps;
+  const bool one = tokens == 1 && experts.tiles == nullptr;
+  const size_t shared =
+      static_cast<size_t>(chunks) * kTiles * 8 * (one ? 1 : kFewRows) * sizeof(float);
+  launch(one ? tiled5_few_rows<kTiles, true> : tiled5_few_rows<kTiles, false>,
+         {.grid = static_cast<unsigned>(ctas),
+          .block = static_cast<unsigned>(warps * 32),
+          .shared_bytes = shared,
+          .stream = stream},
+         args);
+}
+
+}  // namespace hlwq::cuda

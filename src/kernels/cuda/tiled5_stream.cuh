@@ -1,0 +1,156 @@
+#pragma once
+// Streaming kTiled5 codes against one row of x. A part is a chunk (D1: at most four blocks) of a
+// matrix; a warp keeps x of its part in registers and walks over tiles of 8 rows, whose codes
+// asynchronous copies bring into a ring in shared memory well ahead of the arithmetic: memory stays
+// busy while operands are decoded and while a kernel waits for its input.
+//
+// Operand use: rows 0-7 of the tensor core's A are the tile's rows in one block, rows 8-15 the same
+// rows in the next block; even columns of B are x in the first block, odd ones x in the next. The
+// wanted sums are then (row r, even column) and (row r + 8, odd column).
+
+#include <cuda_fp16.h>
+
+#include <cstdint>
+
+#include "kernels/cuda/async_copy.cuh"
+#include "kernels/cuda/product.h"
+#include "kernels/cuda/tiled5_codes.cuh"
+#include "ops/integer_dot.h"
+
+namespace hlwq::cuda {
+
+// A tile's part in shared memory.
+struct __align__(16) TileCodes {
+  uint4 indices[kChunkBlocks][32];
+  uint32_t signs[kChunkBlocks][32];
+  uint16_t norms[kChunkBlocks][8];
+};
+
+// x of a part, as one lane needs it.
+struct PartInput {
+  uint4 xq[kChunkBlocks / 2][2];  // of the pair's first block in even rows, else of its second
+  float sx[kChunkBlocks];
+  int32_t sum[kChunkBlocks];
+};
+
+// Blocks [first, first + count) of row `row`; what lies beyond is zero.
+__device__ __forceinline__ PartInput load_part_input(const QuantizedRows& x, int row, int first,
+                                                     int count) {
+  const int lane = threadIdx.x % 32;
+  const int64_t at = static_cast<int64_t>(row) * x.blocks + first;
+  PartInput in;
+#pragma unroll
+  for (int i = 0; i < kChunkBlocks; i += 2) {
+    const int block = i + lane / 4 % 2;
+    const auto* from = reinterpret_cast<const uint4*>(x.xq + (at + block) * kBlock) + lane % 4 * 2;
+    in.xq[i / 2][0] = block < count ? from[0] : make_uint4(0, 0, 0, 0);
+    in.xq[i / 2][1] = block < count ? from[1] : make_uint4(0, 0, 0, 0);
+  }
+#pragma unroll
+  for (int i = 0; i < kChunkBlocks; ++i) {
+    in.sx[i] = i < count ? x.sx[at + i] : 0.0f;
+    in.sum[i] = i < count ? x.sum[at + i] : 0;
+  }
+  return in;
+}
+
+// The part's sum for row lane / 4 of a tile (every lane of a row has it), by D1. kFull: all of
+// kChunkBlocks blocks.
+template <bool kFull>
+__device__ __forceinline__ float multiply_part(const Tiled5Table& table, const TileCodes& codes,
+                                               const PartInput& in, int blocks) {
+  const int lane = threadIdx.x % 32, row = lane / 4;
+  float total = 0;
+#pragma unroll
+  for (int i = 0; i < kChunkBlocks; i += 2) {
+    if (!kFull && i >= blocks) break;
+    // With an odd number of blocks the second of the last pair is what the ring held before; its
+    // sum is left out.
+    const uint4 first = codes.indices[i][lane], second = codes.indices[i + 1][lane];
+    const uint32_t first_signs = codes.signs[i][lane], second_signs = codes.signs[i + 1][lane];
+    const uint4 &low = in.xq[i / 2][0], &high = in.xq[i / 2][1];
+    int32_t dot[4] = {0, 0, 0, 0};
+    const auto step = [&](uint32_t a, uint32_t b, int j, uint32_t x0, uint32_t x1) {
+      const Weights8 w0 = decode_weights(table, a, first_signs, j);
+      const Weights8 w1 = decode_weights(table, b, second_signs, j);
+      multiply_add(dot, w0.low, w1.low, w0.high, w1.high, x0, x1);
+    };
+    step(first.x, second.x, 0, low.x, low.y);
+    step(first.y, second.y, 1, low.z, low.w);
+    step(first.z, second.z, 2, high.x, high.y);
+    step(first.w, second.w, 3, high.z, high.w);
+    const auto add = [&](int block, int32_t sum) {
+      total = add_block(__half2float(__ushort_as_half(codes.norms[block][row])),
+                        in.sx[block] * table.factor, centered_dot(sum, in.sum[block]), total);
+    };
+    add(i, dot[0]);
+    if (kFull || i + 1 < blocks) add(i + 1, dot[3]);
+  }
+  return total;
+}
+
+// The tiles a warp asks for next: of one part, `step` blocks of the matrix apart.
+struct TileRun {
+  const std::byte *indices, *signs, *norms;  // this lane's place in the next tile's part
+  int64_t step = 0;                          // blocks from one tile of the run to the next
+  int left = 0;                              // tiles
+  int blocks = 0;                            // of the part
+};
+
+// `count` tiles from `tile` on, every `every`-th, of a matrix with `tiles` tiles of `row_blocks`.
+__device__ __forceinline__ TileRun tile_run(const std::byte* matrix, int tiles, int row_blocks,
+                                            int tile, int every, int count, int first_block) {
+  const int64_t all = static_cast<int64_t>(tiles) * row_blocks;
+  const int64_t at = static_cast<int64_t>(tile) * row_blocks + first_block;
+  const int lane = threadIdx.x % 32;
+  return {matrix + at * 512 + lane * 16,
+          matrix + all * 512 + at * 128 + lane * 16,
+          matrix + all * 640 + at * 16 + lane * 16,
+          static_cast<int64_t>(every) * row_blocks,
+          count,
+          min(kChunkBlocks, row_blocks - first_block)};
+}
+
+// A warp's ring. Every lane calls everything. kFull: every run's parts have all their blocks.
+template <int kStages, bool kFull>
+class TileRing {
+ public:
+  __device__ explicit TileRing(TileCodes* stages)
+      : stages_(stages),
+        to_(static_cast<uint32_t>(__cvta_generic_to_shared(stages)) + threadIdx.x % 32 * 16) {}
+
+  // Starts the copies of the run's next tile; one commit group, empty without tiles left.
+  __device__ __forceinline__ void request(TileRun& run) {
+    const int lane = threadIdx.x % 32;
+    if (run.left > 0) {
+      const uint32_t to = to_ + filling_ * static_cast<uint32_t>(sizeof(TileCodes));
+#pragma unroll
+      for (int i = 0; i < kChunkBlocks; ++i)
+        if (kFull || i < run.blocks) copy_async16(to + i * 512, run.indices + i * 512);
+      if (kFull || lane < run.blocks * 8) copy_async16(to + kChunkBlocks * 512, run.signs);
+      if (lane < (kFull ? kChunkBlocks : run.blocks))
+        copy_async16(to + kChunkBlocks * 640, run.norms);
+      run.indices += run.step * 512;
+      run.signs += run.step * 128;
+      run.norms += run.step * 16;
+      --run.left;
+    }
+    commit_copies();
+    filling_ = filling_ + 1 == kStages ? 0 : filling_ + 1;
+  }
+  // The oldest tile that was requested, once it is there.
+  __device__ __forceinline__ const TileCodes& next() {
+    wait_for_copies<kStages - 1>();
+    __syncwarp();  // what other lanes copied has arrived too
+    const TileCodes& codes = stages_[reading_];
+    reading_ = reading_ + 1 == kStages ? 0 : reading_ + 1;
+    return codes;
+  }
+
+ private:
+  TileCodes* stages_;
+  uint32_t to_;
+  int filling_ = 0, reading_ = 0;
+};
+
+}  // namespace hlwq::cuda

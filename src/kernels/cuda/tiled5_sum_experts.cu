@@ -1,0 +1,162 @@
+// tiled5_sum_experts.cu: a token's experts from their hidden layers to the residual, in one launch.
+// Math    y = sum_i fma(w_i, D_i h_i) over ascending i from +0, then + D_s h_s, then residual += y;
+//         products as in ops/integer_dot.h
+// Shapes  D_i [rows][blocks*128] in kTiled5 tiles, one an expert, and the shared D_s of its own
+//         width; h as int8 blocks -> y f32[rows]
+// Bytes   30B: 6 * 3.31 + 6.39 = 26.2 MB
+// Floor   26.2 MB at 4.4 TB/s: 5.9 us
+// Method  one CTA a multiprocessor with an equal share of the output tiles, each for all matrices;
+//         warps stream (tile, matrix, chunk) tasks through rings (tiled5_stream.cuh); chunk sums
+//         meet in shared memory, where they are added in the order of D1. Which experts is known
+//         two kernels earlier, so codes are requested before the kernel waits for the hidden layers
+// Source  own
+
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/tiled5_stream.cuh"
+
+namespace hlwq::cuda {
+namespace {
+
+constexpr int kWarps = 16;
+constexpr int kStages = 2;
+
+struct Shape {
+  int expert_blocks, shared_blocks;  // of a hidden row; shared_blocks 0: no shared expert
+  int expert_chunks, shared_chunks;
+  int parts;       // of one output tile
+  int tiles;       // of each matrix
+  int most_tiles;  // of one CTA
+};
+
+// Where a part is: which matrix (the number of experts: the shared one) and which blocks of it.
+struct Place {
+  int matrix, first_block, row_blocks;
+};
+
+__global__ void __launch_bounds__(kWarps * 32) sum_experts(const Tiled5Sum a, const Shape shape) {
+  extern __shared__ __align__(16) unsigned char shared[];
+  const auto pairs = static_cast<int>(a.pairs);
+  auto* const rings = reinterpret_cast<TileCodes*>(shared);               // [kWarps][kStages]
+  auto* const sums = reinterpret_cast<float*>(rings + kWarps * kStages);  // [most_tiles][parts][8]
+  float* const totals = sums + shape.most_tiles * shape.parts * 8;  // [most_tiles][pairs + 1][8]
+  const int thread = threadIdx.x, warp = thread / 32, lane = thread % 32;
+  const auto share = [&](int part) {
+    return static_cast<int>(static_cast<int64_t>(shape.tiles) * part / gridDim.x);
+  };
+  const int first_tile = share(static_cast<int>(blockIdx.x));
+  const int tiles = share(static_cast<int>(blockIdx.x) + 1) - first_tile;
+
+  // The ids are older than the kernel before this one: every kernel lets the next start only after
+  // its own wait, so the one before the one before is done. A lane for each matrix, the shared one
+  // after the experts.
+  const std::byte* matrix = lane < pairs    ? a.table[a.ids[lane]].down
+                            : lane == pairs ? a.shared
+                                            : nullptr;
+  const auto place_of = [&](int part) {
+    const int which = min(part / shape.expert_chunks, pairs);
+    return Place{which, (part - which * shape.expert_chunks) * kChunkBlocks,
+                 which < pairs ? shape.expert_blocks : shape.shared_blocks};
+  };
+  TileRing<kStages, false> ring(rings + warp * kStages);
+  TileRun run;
+  int ask_part = warp;
+  const auto request = [&] {
+    if (run.left == 0 && ask_part < shape.parts) {
+      const Place place = place_of(ask_part);
+      const auto address =
+          __shfl_sync(0xffffffffu, reinterpret_cast<uint64_t>(matrix), place.matrix);
+      run = tile_run(reinterpret_cast<const std::byte*>(address), shape.tiles, place.row_blocks,
+                     first_tile, 1, tiles, place.first_block);
+      ask_part += kWarps;
+    }
+    ring.request(run);
+  };
+  for (int i = 0; i < kStages; ++i) request();
+  let_next_start();
+  wait_for_inputs();
+
+  for (int part = warp; part < shape.parts; part += kWarps) {
+    const Place place = place_of(part);
+    const bool expert = place.matrix < pairs;
+    const int count = min(kChunkBlocks, place.row_blocks - place.first_block);
+    const PartInput in = load_part_input(expert ? a.hidden : a.shared_hidden,
+                                         expert ? place.matrix : 0, place.first_block, count);
+    for (int tile = 0; tile < tiles; ++tile) {
+      const TileCodes& codes = ring.next();
+      const Tiled5Table& table = expert ? a.codes : a.shared_codes;
+      const float sum = count == kChunkBlocks ? multiply_part<true>(table, codes, in, count)
+                                              : multiply_part<false>(table, codes, in, count);
+      if (lane % 4 == 0) sums[(tile * shape.parts + part) * 8 + lane / 4] = sum;
+      __syncwarp();  // all lanes have read the stage that is filled next
+      request();
+    }
+  }
+  __syncthreads();  // all chunk sums are written before they are added up
+
+  const int matrices = pairs + (shape.shared_blocks > 0 ? 1 : 0);
+  for (int i = thread; i < tiles * matrices * 8; i += kWarps * 32) {
+    const int at = i / (matrices * 8), matrix = i / 8 % matrices, row = i % 8;
+    const int chunks = matrix < pairs ? shape.expert_chunks : shape.shared_chunks;
+    const float* chunk = sums + (at * shape.parts + matrix * shape.expert_chunks) * 8 + row;
+    float total = 0;
+    for (int c = 0; c < chunks; ++c) total += chunk[c * 8];
+    totals[(at * (pairs + 1) + matrix) * 8 + row] = total;
+  }
+  __syncthreads();  // all totals are written before they are summed over experts
+  for (int i = thread; i < tiles * 8; i += kWarps * 32) {
+    const int row = (first_tile + i / 8) * 8 + i % 8;
+    if (row >= a.rows) continue;
+    const float* total = totals + i / 8 * (pairs + 1) * 8 + i % 8;
+    float y = 0;
+    for (int k = 0; k < pairs; ++k) y = add_expert(a.weights[k], total[k * 8], y);
+    if (shape.shared_blocks > 0) y = y + total[pairs * 8];
+    a.y[row] = y;
+    if (a.residual != nullptr) a.residual[row] = a.residual[row] + y;
+  }
+}
+
+size_t shared_bytes_for(int64_t pairs, int64_t parts, int64_t tiles) {
+  return kWarps * kStages * sizeof(TileCodes) +
+         static_cast<size_t>(tiles * (parts + pairs + 1) * 8) * sizeof(float);
+}
+
+}  // namespace
+
+void tiled5_sum_experts(const Tiled5Sum& args, const DeviceLimits& device, cudaStream_t stream) {
+  const auto chunks_of = [](int64_t blocks) {
+    return static_cast<int>((blocks + kChunkBlocks - 1) / kChunkBlocks);
+  };
+  Shape shape = {
+      .expert_blocks = static_cast<int>(args.hidden.blocks),
+      .shared_blocks = args.shared == nullptr ? 0 : static_cast<int>(args.shared_hidden.blocks),
+      .expert_chunks = chunks_of(args.hidden.blocks),
+      .shared_chunks = 0,
+      .parts = 0,
+      .tiles = static_cast<int>((args.rows + 7) / 8),
+      .most_tiles = 0};
+  shape.shared_chunks = chunks_of(shape.shared_blocks);
+  const auto pairs = static_cast<int>(args.pairs);
+  shape.parts = pairs * shape.expert_chunks + shape.shared_chunks;
+  int ctas = device.multiprocessors;
+  const auto shared_bytes = [&] {
+    shape.most_tiles = shape.tiles / ctas + 1;
+    return shared_bytes_for(pairs, shape.parts, shape.most_tiles);
+  };
+  while (shared_bytes() > device.shared_bytes && shape.most_tiles > 1) ctas *= 2;
+  allow_shared_bytes(sum_experts, device);
+  launch(sum_experts,
+         {.grid = static_cast<unsigned>(ctas),
+          .block = kWarps * 32,
+          .shared_bytes = shared_bytes(),
+          .stream = stream},
+         args, shape);
+}
+
+bool tiled5_sum_takes(int64_t pairs, int64_t blocks, int64_t shared_blocks,
+                      const DeviceLimits& device) {
+  const int64_t parts = pairs * ((blocks + kChunkBlocks - 1) / kChunkBlocks) +
+                        (shared_blocks + kChunkBlocks - 1) / kChunkBlocks;
+  return pairs < 32 && shared_bytes_for(pairs, parts, 1) <= device.shared_bytes;
+}
+
+}  // namespace hlwq::cuda

@@ -1,0 +1,80 @@
+#pragma once
+// Where the parameters of a model lie on a back end. First every parameter gets its form, which
+// gives the bytes before anything is allocated; then all of them get their addresses. The loader
+// and the synthetic models say what the forms are and fill the memory.
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "model/config.h"
+#include "model/nemotron_h/weights.h"
+#include "ops/backend.h"
+
+namespace hlwq::nemotron_h {
+
+// One parameter with its form: rows, columns, type, grid and layout; `data` once it is placed.
+struct PlacedParameter {
+  std::string name;
+  Matrix form;
+};
+
+// Bytes of weights on the device.
+struct WeightBytes {
+  size_t experts = 0, others = 0;
+  [[nodiscard]] size_t total() const { return experts + others; }
+};
+
+class ParameterPlacer : public ParameterVisitor {
+ public:
+  [[nodiscard]] WeightBytes bytes() const;
+  [[nodiscard]] bool coded() const { return coded_; }  // any coded matrix
+
+  void matrix(const std::string& name, int64_t rows, int64_t cols, Matrix& out) override;
+  void plain_matrix(const std::string& name, int64_t rows, int64_t cols, Matrix& out) override;
+  void values(const std::string& name, const std::vector<int64_t>& shape,
+              const float*& out) override;
+  void experts(const std::string& prefix, int64_t width, int64_t input,
+               std::vector<Mlp>& out) override;
+
+ protected:
+  enum class Kind { kMatrix, kPlainMatrix, kValues };  // which call told of it
+
+  // The form of a parameter, but for its address. Nothing after refuse().
+  virtual std::optional<Matrix> form(const std::string& name, Kind kind, int64_t rows,
+                                     int64_t cols) = 0;
+  // The first error stays; the visit then goes on without effect.
+  void refuse(Error error);
+
+  // Asks for the form of every parameter of the configuration.
+  [[nodiscard]] Status find_forms(const NemotronHConfig& config);
+  // Allocates: one buffer an MoE layer for its experts, each a record [up | down] of parts at
+  // multiples of kRecordAlign, and one for everything else. Errors: kOutOfMemory.
+  [[nodiscard]] Status place(const NemotronHConfig& config, Backend& backend);
+  [[nodiscard]] const std::vector<PlacedParameter>& parameters() const { return parameters_; }
+
+  ModelWeights weights_;
+
+ private:
+  // Where the model wants the address of parameters_[i], and where it lies.
+  struct Target {
+    Matrix* matrix = nullptr;
+    const float** values = nullptr;
+    int64_t moe_layer = -1;  // -1: not of routed experts
+    size_t offset = 0;       // in the layer's buffer, or in that of everything else
+  };
+  void add(const std::string& name, Kind kind, int64_t rows, int64_t cols, Target target,
+           size_t& bytes);
+
+  std::vector<PlacedParameter> parameters_;
+  std::vector<Target> targets_;
+  std::vector<size_t> expert_bytes_;  // of each MoE layer
+  size_t other_bytes_ = 0;
+  bool coded_ = false;
+  std::optional<Error> error_;
+};
+
+}  // namespace hlwq::nemotron_h

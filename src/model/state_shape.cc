@@ -1,0 +1,12 @@
+#include "model/model.h"
+
+namespace hlwq {
+
+StateShape state_shape_of(const NemotronHConfig& config) {
+  return {.mamba_layers = config.count(LayerKind::kMamba),
+          .mamba = config.mamba,
+          .attention_layers = config.count(LayerKind::kAttention),
+          .attention = config.attention};
+}
+
+}  // namespace hlwq

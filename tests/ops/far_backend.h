@@ -1,0 +1,194 @@
+#pragma once
+// A back end on the host that behaves like one on another device, so that what stands above back
+// ends is tested without one: its memory can be touched by its ops alone (any other access ends the
+// program), and steps with a key are recorded and replayed with new tokens.
+
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+#include "ops/backend.h"
+
+namespace hlwq::test {
+
+class FarBackend final : public Backend {
+ public:
+  explicit FarBackend(std::unique_ptr<Backend> inner) : inner_(std::move(inner)) {}
+
+  std::string_view name() const override { return "far"; }
+  std::string description() const override { return inner_->description(); }
+  Compute compute() const override { return inner_->compute(); }
+  int threads() const override { return inner_->threads(); }
+  Device device() const override { return Device::kCuda; }
+  DeviceMemory memory() const override {
+    size_t taken = 0;
+    for (const auto& [data, bytes] : regions()) taken += bytes;
+    return {.total = most_bytes_,
+            .free = most_bytes_ - std::min(taken, most_bytes_),
+            .allocated = taken,
+            .peak = taken};
+  }
+  Result<double> read_bandwidth() override { return inner_->read_bandwidth(); }
+
+  Result<Buffer> allocate(size_t bytes, std::string_view what) override {
+    if (bytes == 0) return Buffer();
+    if (bytes > memory().free) return fail(ErrorCode::kOutOfMemory, std::string(what));
+    const int protection = open_ > 0 ? PROT_READ | PROT_WRITE : PROT_NONE;
+    void* data = mmap(nullptr, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    HLWQ_CHECK(data != MAP_FAILED);
+    regions()[data] = bytes;
+    return Buffer(data, bytes, Device::kCuda, &release);
+  }
+  Status reserve(const ScratchNeeds& needs) override { return inner_->reserve(needs); }
+  Result<Buffer> expert_table(std::span<const Mlp> experts) override {
+    return inner_->expert_table(experts);
+  }
+  void upload(void* to, const void* from, size_t bytes) override {
+    const Access access(*this);
+    if (bytes > 0) std::memcpy(to, from, bytes);
+    uploaded_ += bytes;
+  }
+  void download(void* to, const void* from, size_t bytes) override { upload(to, from, bytes); }
+  void fill_random(std::byte* to, size_t bytes, uint64_t seed, uint64_t keep,
+                   uint64_t set) override {
+    const Access access(*this);
+    inner_->fill_random(to, bytes, seed, keep, set);
+  }
+  void synchronize() override { ++waits_; }
+
+  Status run_step(const StepTokens& tokens, uint64_t key,
+                  const std::function<Status()>& issue) override {
+    HLWQ_CHECK(tokens_ == nullptr);
+    tokens_ = &tokens;
+    Status status;
+    if (const auto known = recorded_.find(key); key != 0 && known != recorded_.end()) {
+      ++replays_;
+      for (const auto& op : known->second) op();
+    } else {
+      recording_ = key == 0 ? nullptr : &recorded_[key];
+      status = issue();
+      recording_ = nullptr;
+    }
+    tokens_ = nullptr;
+    return status;
+  }
+
+  void rms_norm(const RmsNormArgs& args) override {
+    run([this, args] { inner_->rms_norm(args); });
+  }
+  void quantize(const QuantizeArgs& args) override {
+    run([this, args] { inner_->quantize(args); });
+  }
+  void project(const ProjectArgs& args) override {
+    run([this, x = args.x, all = std::vector(args.projections.begin(), args.projections.end())] {
+      inner_->project({.x = x, .projections = all});
+    });
+  }
+  void embed(const EmbedArgs& args) override {
+    HLWQ_CHECK(tokens_ != nullptr && same(args.ids, tokens_->ids));
+    run([this, args] {
+      EmbedArgs now = args;
+      now.ids = tokens_->ids;
+      inner_->embed(now);
+    });
+  }
+  void route(const RouteArgs& args) override {
+    run([this, args] { inner_->route(args); });
+  }
+  void experts(const ExpertsArgs& args) override {
+    run([this, args] { inner_->experts(args); });
+  }
+  void mlp(const MlpArgs& args) override {
+    run([this, args] { inner_->mlp(args); });
+  }
+  void add(const AddArgs& args) override {
+    run([this, args] { inner_->add(args); });
+  }
+  void mamba(const MambaArgs& args) override { run_mixer(args, &Backend::mamba); }
+  void attention(const AttentionArgs& args) override { run_mixer(args, &Backend::attention); }
+  void sample(const SampleArgs& args) override {
+    HLWQ_CHECK(tokens_ == nullptr);
+    ++waits_;
+    const Access access(*this);
+    inner_->sample(args);
+  }
+  bool take_non_finite() override {
+    ++waits_;
+    return inner_->take_non_finite();
+  }
+
+  int64_t replays_ = 0, waits_ = 0;
+  size_t uploaded_ = 0;  // downloads count too
+  size_t most_bytes_ = size_t{1} << 40;
+
+ private:
+  using Op = std::function<void()>;
+
+  // Bytes of each buffer there is, of all back ends: a Buffer's deleter knows nothing else.
+  static std::map<void*, size_t>& regions() {
+    static std::map<void*, size_t> all;
+    return all;
+  }
+  static void release(void* data, size_t bytes) noexcept {
+    regions().erase(data);
+    munmap(data, bytes);
+  }
+
+  // While one lives, the memory can be touched.
+  class Access {
+   public:
+    explicit Access(FarBackend& backend) : backend_(backend) {
+      if (backend_.open_++ == 0) protect(PROT_READ | PROT_WRITE);
+    }
+    ~Access() {
+      if (--backend_.open_ == 0) protect(PROT_NONE);
+    }
+    Access(const Access&) = delete;
+    Access& operator=(const Access&) = delete;
+
+   private:
+    static void protect(int protection) {
+      for (const auto& [data, bytes] : regions()) mprotect(data, bytes, protection);
+    }
+    FarBackend& backend_;
+  };
+
+  template <typename T>
+  static bool same(std::span<const T> a, std::span<const T> b) {
+    return a.data() == b.data() && a.size() == b.size();
+  }
+  void run(Op op) {
+    const auto with_access = [this, op = std::move(op)] {
+      const Access access(*this);
+      op();
+    };
+    with_access();
+    if (recording_ != nullptr) recording_->push_back(with_access);
+  }
+  template <typename Args>
+  void run_mixer(const Args& args, void (Backend::*mixer)(const Args&)) {
+    HLWQ_CHECK(tokens_ != nullptr && same(args.segments, tokens_->segments));
+    run([this, args, mixer] {
+      Args now = args;
+      now.segments = tokens_->segments;
+      (*inner_.*mixer)(now);
+    });
+  }
+
+  std::unique_ptr<Backend> inner_;
+  int open_ = 0;
+  const StepTokens* tokens_ = nullptr;  // of the step that runs
+  std::vector<Op>* recording_ = nullptr;
+  std::map<uint64_t, std::vector<Op>> recorded_;
+};
+
+}  // namespace hlwq::test

@@ -1,0 +1,186 @@
+// hlwq bench: speed of prompts and decode steps, and how near to the memory's roof they are.
+
+#include <fmt/format.h>
+
+#include <CLI/App.hpp>
+#include <algorithm>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "api/check_options.h"
+#include "base/units.h"
+#include "commands.h"
+#include "environment.h"
+#include "hlwq/engine.h"
+#include "interrupt.h"
+#include "open_engine.h"
+#include "option_flags.h"
+#include "progress.h"
+
+namespace hlwq::cli {
+namespace {
+
+struct BenchFlags {
+  std::string model, synthetic;
+  BenchRequest request;
+  bool json = false;
+  EngineOptions engine;
+};
+
+template <typename T>
+nlohmann::json or_null(const std::optional<T>& value) {
+  return value ? nlohmann::json(*value) : nlohmann::json();
+}
+
+nlohmann::json to_json(const BenchRow& row) {
+  return {{"name", row.name},
+          {"tokens", row.tokens},
+          {"tok_s", row.tok_s},
+          {"tok_s_least", row.tok_s_least},
+          {"tok_s_most", row.tok_s_most},
+          {"gb_s", or_null(row.gb_s)},
+          {"roof_share", or_null(row.roof_share)},
+          {"vram_peak_bytes", or_null(row.vram_peak_bytes)},
+          {"vram_used_bytes", or_null(row.vram_used_bytes)},
+          {"host_bytes", row.host_bytes},
+          {"hit_rate", or_null(row.hit_rate)}};
+}
+
+nlohmann::json report(const BenchFlags& flags, const Engine& engine, const BenchResult& result) {
+  const ModelInfo& info = engine.info();
+  nlohmann::json rows = nlohmann::json::array();
+  for (const BenchRow& row : result.rows) rows.push_back(to_json(row));
+  nlohmann::json environment = to_json(read_environment());
+  environment.update({{"backend", info.backend},
+                      {"compute", info.compute},
+                      {"context", info.context},
+                      {"device_bytes", result.device_bytes},
+                      {"kv_cache_nbits", result.kv_cache_nbits},
+                      {"prefill_chunk", flags.engine.prefill_chunk},
+                      {"read_gb_s", result.read_gb_s},
+                      {"repetitions", flags.request.repetitions},
+                      {"seed", flags.request.seed},
+                      {"weight_bytes", info.weight_bytes}});
+  return {
+      {"device", info.device}, {"model", info.path}, {"rows", rows}, {"environment", environment}};
+}
+
+std::string bytes_or_dash(const std::optional<int64_t>& bytes) {
+  return bytes ? format_bytes(*bytes) : "-";
+}
+
+void print_table(const BenchFlags& flags, const Engine& engine, const BenchResult& result) {
+  const ModelInfo& info = engine.info();
+  const Environment environment = read_environment();
+  const auto or_unknown = [](const std::string& text) { return text.empty() ? "unknown" : text; };
+  print(fmt::format("model    {}: {} layers, {} of weights, {} compute, KV cache at {} bits\n",
+                    info.path, info.layers, format_bytes(info.weight_bytes), info.compute,
+                    result.kv_cache_nbits));
+  print(fmt::format("device   {}: {} of memory, read at {:.1f} GB/s\n", info.backend,
+                    format_bytes(result.device_bytes), result.read_gb_s));
+  print(fmt::format("host     {}, {} CPUs\n", or_unknown(environment.cpu), environment.cpus));
+  print(fmt::format("build    hlwq {}, commit {}", environment.version,
+                    or_unknown(environment.commit)));
+  if (!environment.cuda_toolkit.empty())
+    print(fmt::format(", CUDA {}, driver {}", environment.cuda_toolkit,
+                      or_unknown(environment.nvidia_driver)));
+  print(fmt::format("\nruns     median of {}, least and most; prompts in chunks of {}\n\n",
+                    flags.request.repetitions, flags.engine.prefill_chunk));
+
+  size_t widest = 4;
+  for (const BenchRow& row : result.rows) widest = std::max(widest, row.name.size());
+  print(fmt::format("{:<{}}  {:>10} {:>10} {:>10}  {:>8} {:>8}  {:>9} {:>9}\n", "", widest, "tok/s",
+                    "least", "most", "GB/s", "of roof", "GPU peak", "host peak"));
+  for (const BenchRow& row : result.rows) {
+    const std::string rate = row.gb_s ? fmt::format("{:.1f}", *row.gb_s) : "-";
+    const std::string share = row.roof_share ? fmt::format("{:.1f} %", 100 * *row.roof_share) : "-";
+    print(fmt::format("{:<{}}  {:>10.1f} {:>10.1f} {:>10.1f}  {:>8} {:>8}  {:>9} {:>9}\n", row.name,
+                      widest, row.tok_s, row.tok_s_least, row.tok_s_most, rate, share,
+                      bytes_or_dash(row.vram_peak_bytes), format_bytes(row.host_bytes)));
+  }
+}
+
+// "0" asks for no rows of a kind.
+void drop_zeros(std::vector<int64_t>& values) { std::erase(values, 0); }
+
+int run(BenchFlags& flags) {
+  if (flags.model.empty() == flags.synthetic.empty())
+    return bad_usage("wanted one of MODEL and --synthetic");
+  BenchRequest& request = flags.request;
+  drop_zeros(request.prompts);
+  if (request.prompts.empty() && request.generate == 0)
+    return bad_usage("--prompt 0 --generate 0 leaves nothing to measure");
+  flags.engine.step_tokens = request.widest_batch();
+  if (flags.engine.context == 0) flags.engine.context = request.context();
+  if (const Status checked = check_options(flags.engine); !checked)
+    return bad_usage(checked.error().message);
+  if (flags.engine.context < request.context())
+    return bad_usage(fmt::format("--context: got {}, the measurements need {}",
+                                 flags.engine.context, request.context()));
+
+  auto engine = flags.synthetic.empty() ? open_engine(flags.model, flags.engine)
+                                        : Engine::open_synthetic(flags.synthetic, flags.engine);
+  if (!engine && !flags.synthetic.empty() && engine.error().code == ErrorCode::kInvalidArgument)
+    return bad_usage("--synthetic: " + engine.error().message);
+  if (!engine) return failed(engine.error());
+  Progress progress("measuring");
+  request.progress = [&](int64_t done, int64_t total) {
+    progress.update(static_cast<uint64_t>(done), static_cast<uint64_t>(total));
+  };
+  request.cancel = catch_interrupts();
+  const auto result = engine->bench(request);
+  if (!result) return failed(result.error());
+  if (flags.json) return print_json(report(flags, *engine, *result));
+  print_table(flags, *engine, *result);
+  return finish_output();
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app, Commands& commands) {
+  CLI::App* const command = app.add_subcommand(
+      "bench", "Speed of prompts and decode steps, and their share of the memory's speed");
+  const auto flags = std::make_shared<BenchFlags>();
+  BenchRequest& request = flags->request;
+  const auto tokens = in_range(0, int64_t{1} << 30);
+  command->add_option("MODEL", flags->model, "model folder")->type_name("DIR");
+  command
+      ->add_option(
+          "--synthetic", flags->synthetic,
+          "in place of MODEL: random weights, as nemotron-30b-a3b[:seed=N][:skew=S][:layers=K]")
+      ->type_name("SPEC");
+  command->add_option("--prompt", request.prompts, "tokens of a prompt; 0: no prompts")
+      ->delimiter(',')
+      ->type_name("N,...")
+      ->check(tokens)
+      ->capture_default_str();
+  command->add_option("--generate", request.generate, "decode steps of a repetition; 0: none")
+      ->type_name("N")
+      ->check(tokens)
+      ->capture_default_str();
+  command
+      ->add_option("--batch", request.batches,
+                   "sequences decoded side by side; from the second on, at the first depth alone")
+      ->delimiter(',')
+      ->type_name("N,...")
+      ->check(in_range(1, 4096))
+      ->capture_default_str();
+  command->add_option("--depth", request.depths, "tokens a sequence holds before it is decoded")
+      ->delimiter(',')
+      ->type_name("N,...")
+      ->check(tokens)
+      ->capture_default_str();
+  command->add_option("--reps", request.repetitions, "repetitions, of which the median is taken")
+      ->type_name("N")
+      ->check(in_range(1, 1000))
+      ->capture_default_str();
+  command->add_option("--seed", request.seed, "of the token ids")
+      ->type_name("N")
+      ->check(in_range(0, int64_t{1} << 53))
+      ->capture_default_str();
+  command->add_flag("--json", flags->json, "one JSON object");
+  add_flags(*command, flags->engine, "Engine");
+  commands.add(command, [flags] { return run(*flags); });
+}
+
+}  // namespace hlwq::cli
