@@ -22,7 +22,12 @@ if(NOT HLWQ_CUDA STREQUAL "OFF")
     # CMake 3.25 does not know the C++20 flag of nvcc 13.
     set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
     set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
+    # For projects that require 3.25, CMake 3.25.1 sets a property of CUDA::nvToolsExt without asking
+    # whether it was found, and CUDA 13 has no such library.
+    set(required_version ${CMAKE_MINIMUM_REQUIRED_VERSION})
+    set(CMAKE_MINIMUM_REQUIRED_VERSION 3.24)
     find_package(CUDAToolkit REQUIRED)
+    set(CMAKE_MINIMUM_REQUIRED_VERSION ${required_version})
     set(HLWQ_HAVE_CUDA ON)
   elseif(HLWQ_CUDA STREQUAL "ON")
     message(FATAL_ERROR "HLWQ_CUDA is ON, but there is no CUDA compiler: set CUDACXX to an nvcc "

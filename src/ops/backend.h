@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -51,9 +52,16 @@ struct Projection {
   MutF32View y;                 // [tokens, rows]
   bool accumulate = false;      // y += result, one FP32 addition at the end
 };
+// With a norm, x = rmsnorm(norm->x) comes first; what x holds afterwards is not specified.
+struct Norm {
+  F32View x;
+  const float* weight;  // [cols]
+  float eps;
+};
 struct ProjectArgs {
   Activation x;                             // [tokens, cols]
   std::span<const Projection> projections;  // all with cols == x.x.cols
+  std::optional<Norm> norm = {};
 };
 
 // rows of a table: y[t] = table[ids[t]]; ids are checked by the caller.
@@ -63,10 +71,14 @@ struct EmbedArgs {
   MutF32View y;  // [tokens, width]
 };
 
-// Router (docs/math.md#router): scores = sigmoid(u gateᵀ) in FP32, chosen by score + bias within
-// the best groups, weighted by the uncorrected score. ids are sorted ascending within a token.
+// Norm and router (docs/math.md#router): u = rmsnorm(x), as RmsNormArgs; scores = sigmoid(u gateᵀ)
+// in FP32, chosen by score + bias within the best groups, weighted by the uncorrected score. ids
+// are sorted ascending within a token.
 struct RouteArgs {
-  F32View u;                     // [tokens, width]
+  F32View x;                 // [tokens, width]
+  const float* norm_weight;  // [width]
+  float eps;
+  Activation u;                  // out [tokens, width]; u.q when present
   Matrix gate;                   // [experts, width], plain
   const float* correction_bias;  // [experts]
   int64_t groups, groups_used, experts_used;

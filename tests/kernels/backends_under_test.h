@@ -30,6 +30,8 @@ inline void PrintTo(const BackendUnderTest& backend, std::ostream* out) { *out <
 class BackendTest : public testing::TestWithParam<BackendUnderTest> {
  protected:
   [[nodiscard]] bool integer() const { return GetParam().compute == Compute::kInt8; }
+  // The scalar reference: some tests spare it their largest shapes.
+  [[nodiscard]] bool slow() const { return GetParam().name.starts_with("reference"); }
 
   // A fresh back end with scratch for these shapes.
   [[nodiscard]] std::unique_ptr<Backend> make(const ScratchNeeds& needs) const {

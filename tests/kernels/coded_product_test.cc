@@ -1,7 +1,7 @@
 // Products with coded matrices: the bits of D1 in int8 compute, FP64 closeness in exact compute.
 
-#include <limits>
 #include <utility>
+#include <vector>
 
 #include "base/float16.h"
 #include "tests/kernels/backends_under_test.h"
@@ -158,20 +158,28 @@ TEST_P(IntegerProduct, ExtremeScalesAndNorms) {
   }
 }
 
-// A row's bits do not depend on the other tokens, also where FP32 sums are used (exact compute).
+// A row's bits depend neither on the other tokens nor on where rows start, also where FP32 sums are
+// used (exact compute).
 TEST_P(CodedProduct, TokensDoNotSeeEachOther) {
   Random random(107);
-  for (const LevelGrid& grid : {symmetric_grid(5), wide_grid(7)}) {
-    const CodedMatrix w =
-        random_coded(random, grid, grid.wide ? CodeLayout::kPlanes : CodeLayout::kTiled5, 45, 456);
-    TestActivation x(33, 456, random.normals(33 * 456));
-    x.quantize();
-    const auto backend = make(needs_for(33, 456));
-    const std::vector<float> all = run(*backend, w, x.view());
-    for (int64_t t = 0; t < 33; ++t) {
-      EXPECT_TRUE(same_bits(std::span(all).subspan(static_cast<size_t>(t) * 45, 45),
-                            run(*backend, w, x.token(t))))
-          << "token " << t;
+  const std::vector<float> values = random.normals(kLargestBatch * 456);
+  for (const LevelGrid& grid : {symmetric_grid(5), lopsided_grid(4), wide_grid(7)}) {
+    const CodedMatrix w = random_coded(random, grid, layout_for(grid), 45, 456);
+    const auto backend = make(needs_for(kLargestBatch, 456));
+    std::vector<float> want;  // from one token at a time
+    for (const RowStart start : kRowStarts) {
+      TestActivation x(kLargestBatch, 456, values, start);
+      x.quantize();
+      for (int64_t t = 0; want.size() < kLargestBatch * 45; ++t) {
+        const std::vector<float> one = run(*backend, w, x.token(t));
+        want.insert(want.end(), one.begin(), one.end());
+      }
+      for (const int64_t tokens : kBatches) {
+        const int64_t first = kLargestBatch - tokens;
+        EXPECT_TRUE(same_bits(std::span(want).subspan(static_cast<size_t>(first) * 45),
+                              run(*backend, w, x.part(first, tokens))))
+            << tokens << " tokens, wide " << grid.wide;
+      }
     }
   }
 }
@@ -222,8 +230,157 @@ TEST_P(CodedProduct, CloseToTheDecodedMatrix) {
   EXPECT_LT(nmse(want, run(*backend, w, x.view())), integer() ? 2e-4 : 1e-10);
 }
 
+// Matrices of one table in one call, more than a launch holds, for every kernel.
+TEST_P(IntegerProduct, SeveralMatricesInOneCall) {
+  Random random(111);
+  const int64_t cols = 1856;
+  const LevelGrid grid = symmetric_grid(5);  // the same object: a back end may fuse them
+  struct Case {
+    int64_t rows;
+    bool bias, accumulate;
+  };
+  const Case cases[] = {{328, true, false},
+                        {203, false, true},
+                        {9, true, true},
+                        {1, false, false},
+                        {70, true, false}};
+  std::vector<CodedMatrix> matrices;
+  std::vector<std::vector<float>> products, biases, old;
+  std::vector<Array<float>> bias_arrays;
+  TestActivation x(kLargestBatch, cols, random.normals(kLargestBatch * cols));
+  x.quantize();
+  for (const Case& c : cases) {
+    matrices.push_back(random_coded(random, grid, CodeLayout::kTiled5, c.rows, cols));
+    products.push_back(integer_product(matrices.back(), x));
+    biases.push_back(random.normals(c.rows));
+    bias_arrays.emplace_back(biases.back());
+    old.push_back(random.normals(kLargestBatch * c.rows));
+  }
+  const auto backend = make(needs_for(kLargestBatch, cols));
+  for (const int64_t tokens : kBatches) {
+    if (slow() && tokens > 9) break;
+    std::vector<Rows> y;
+    std::vector<Projection> projections;
+    for (size_t i = 0; i < std::size(cases); ++i) {
+      const int64_t rows = cases[i].rows;
+      const std::vector<float> before(old[i].begin(), old[i].begin() + tokens * rows);
+      y.push_back(cases[i].accumulate ? Rows(tokens, rows, before) : Rows(tokens, rows));
+      projections.push_back({.weight = matrices[i].matrix(),
+                             .bias = cases[i].bias ? bias_arrays[i].data() : nullptr,
+                             .y = y.back().view(),
+                             .accumulate = cases[i].accumulate});
+      projections.back().weight.grid = &grid;
+    }
+    backend->project({.x = x.part(0, tokens), .projections = projections});
+    for (size_t i = 0; i < std::size(cases); ++i) {
+      const auto rows = static_cast<size_t>(cases[i].rows);
+      std::vector<float> want(products[i].begin(), products[i].begin() + tokens * cases[i].rows);
+      for (size_t j = 0; j < want.size(); ++j) {
+        if (cases[i].bias) want[j] = want[j] + biases[i][j % rows];
+        if (cases[i].accumulate) want[j] = old[i][j] + want[j];
+      }
+      EXPECT_TRUE(same_bits(want, y[i].values())) << rows << " rows, " << tokens << " tokens";
+      EXPECT_TRUE(y[i].gaps_untouched());
+    }
+  }
+}
+
+// The largest integers beside the extreme norms, for every kernel: rows of only the highest and
+// only the lowest level, inputs of +-127 throughout, scales next to both ends of FP32.
+TEST_P(IntegerProduct, ExtremesInEveryBatch) {
+  const int64_t rows = 72, blocks = 21, cols = blocks * kBlock;
+  Random random(112);
+  CodedMatrix w = random_coded(random, symmetric_grid(5), CodeLayout::kTiled5, rows, cols);
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t i = 0; i < cols && r % 4 != 3; ++i) {
+      const bool high = r % 4 == 0 || (r % 4 == 2 && i % 2 == 0);
+      w.codes[static_cast<size_t>(r * cols + i)] = high ? 31 : 0;
+    }
+  }
+  const uint16_t norms[] = {0x7bff, 0x0400, 0x0001, 0x03ff, 0x0000};  // 65504, normal, subnormal
+  for (size_t i = 0; i < w.norms.size(); ++i) w.norms[i] = norms[i % 5];
+  w.pack();
+  const float sizes[] = {1e30f, -1.0f, 2e-30f, -1e30f, 1.0f, -2e-30f};
+  TestActivation x(kLargestBatch, cols, std::vector<float>(kLargestBatch * cols, 0.0f));
+  for (int64_t t = 0; t < kLargestBatch; ++t) {
+    for (int64_t b = 0; b < blocks; ++b) {
+      const int64_t hot = (t + b) % 3 == 2 ? 1 : 0;  // rotates to + - + -, or to all alike
+      x.x.row(t)[b * kBlock + hot] = sizes[(t + b / 2) % 6];
+    }
+  }
+  x.quantize();
+  const std::vector<float> want = integer_product(w, x);
+  const auto backend = make(needs_for(kLargestBatch, cols));
+  for (const int64_t tokens : kBatches) {
+    const int64_t first = kLargestBatch - tokens;
+    EXPECT_TRUE(same_bits(std::span(want).subspan(static_cast<size_t>(first * rows)),
+                          run(*backend, w, x.part(first, tokens))))
+        << tokens << " tokens";
+  }
+}
+
+// A matrix and inputs with the bits of their product, computed once for all back ends.
+struct KnownProduct {
+  KnownProduct(uint64_t seed, const Shape& shape, int64_t tokens) : x(tokens, shape.cols) {
+    Random random(seed);
+    w = random_coded(random, symmetric_grid(5), CodeLayout::kTiled5, shape.rows, shape.cols);
+    x.x = Rows(tokens, shape.cols, random.normals(tokens * shape.cols));
+    x.quantize();
+    want = integer_product(w, x);
+  }
+  CodedMatrix w;
+  TestActivation x;
+  std::vector<float> want;  // [tokens, rows]
+};
+
+class TokenCounts : public BackendTest {
+ protected:
+  static constexpr int64_t kMost = 257;
+  static void SetUpTestSuite() {
+    known_.emplace_back(113, Shape{328, 2688}, kMost);
+    known_.emplace_back(114, Shape{203, 1856}, kMost);
+    // So many rows that a GPU is busy with a few tokens.
+    known_.emplace_back(115, Shape{17003, 384}, 32);
+  }
+  static void TearDownTestSuite() { known_.clear(); }  // before the GPU is gone
+
+  static void expect_first(Backend& backend, const KnownProduct& known, int64_t tokens,
+                           RowStart start) {
+    const Rows y(tokens, known.w.rows, start);
+    const Projection projection{.weight = known.w.matrix(), .y = y.view()};
+    backend.project({.x = known.x.part(0, tokens), .projections = {&projection, 1}});
+    EXPECT_TRUE(same_bits(std::span(known.want).first(static_cast<size_t>(tokens * known.w.rows)),
+                          y.values()))
+        << known.w.rows << " x " << known.w.cols << ", " << tokens << " tokens";
+    EXPECT_TRUE(y.gaps_untouched());
+  }
+
+  inline static std::vector<KnownProduct> known_;
+};
+
+TEST_P(TokenCounts, EveryOne) {
+  std::vector<int64_t> counts = {96, 130, kMost};
+  for (int64_t tokens = 1; tokens <= 70; ++tokens) counts.push_back(tokens);
+  if (slow()) counts = {1, 2, 7, 33};
+  for (const size_t shape : {0, 1}) {
+    const auto backend = make(needs_for(kMost, known_[shape].w.cols));
+    for (const int64_t tokens : counts)  // rows aligned and not, the other way in the other shape
+      expect_first(*backend, known_[shape], tokens,
+                   kRowStarts[(static_cast<size_t>(tokens) + shape) % 2]);
+  }
+}
+
+TEST_P(TokenCounts, ManyRowsFewTokens) {
+  const auto backend = make(needs_for(32, known_[2].w.cols));
+  for (const int64_t tokens : {1, 8, 9, 16, 17, 32}) {
+    if (slow() && tokens > 9) break;
+    for (const RowStart start : kRowStarts) expect_first(*backend, known_[2], tokens, start);
+  }
+}
+
 HLWQ_ON_EVERY_BACKEND(CodedProduct);
 HLWQ_ON_INTEGER_BACKENDS(IntegerProduct);
+HLWQ_ON_INTEGER_BACKENDS(TokenCounts);
 
 }  // namespace
 }  // namespace hlwq::test

@@ -1,277 +1,108 @@
-// relu2 MLPs and the weighted sum of a token's experts.
+// The weighted sum of a token's experts.
 
-#include <algorithm>
-#include <cmath>
-#include <limits>
+#include <memory>
+#include <utility>
 
 #include "tests/kernels/backends_under_test.h"
-#include "tests/kernels/op_test_support.h"
+#include "tests/kernels/expert_test_support.h"
 
 namespace hlwq::test {
 namespace {
 
-using MlpOp = BackendTest;
-class IntegerMlp : public BackendTest {};
 using Experts = BackendTest;
 
-struct CodedMlp {
-  CodedMatrix up, down;
-  [[nodiscard]] Mlp mlp() const { return {up.matrix(), down.matrix()}; }
+enum class Form { kTiled5, kPlanes, kWide, kPlain };
+
+// A layer of experts of one form. Every third is nowhere in memory: nobody may choose it.
+struct Layer {
+  Layer(Random& random, Form form, int64_t count, int64_t width, int64_t hidden) {
+    const LevelGrid grid = form == Form::kTiled5   ? symmetric_grid(5)
+                           : form == Form::kPlanes ? lopsided_grid(4)
+                                                   : wide_grid(7);
+    for (int32_t e = 0; e < count; ++e) {
+      if (form == Form::kPlain) {
+        plain.emplace_back(random_plain(random, DType::kBF16, hidden, width, 0.1),
+                           random_plain(random, DType::kBF16, width, hidden, 0.1));
+      } else {
+        coded.push_back({random_coded(random, grid, layout_for(grid), hidden, width),
+                         random_coded(random, grid, layout_for(grid), width, hidden)});
+      }
+      if (e % 3 != 0) present.push_back(e);
+    }
+    for (const CodedMlp& mlp : coded) experts.push_back(mlp.mlp());
+    for (const auto& [up, down] : plain) experts.push_back({up.matrix(), down.matrix()});
+    experts[0] = Mlp{};
+    for (size_t e = 3; e < experts.size(); e += 3)
+      experts[e].up.data = experts[e].down.data = nullptr;
+  }
+  // What a present expert gives.
+  [[nodiscard]] std::vector<double> fp64(size_t e, const std::vector<float>& x,
+                                         int64_t width) const {
+    if (coded.empty()) return fp64_mlp(plain[e].first.values, plain[e].second.values, x, width);
+    return fp64_mlp(decoded_weights(coded[e].up), decoded_weights(coded[e].down), x, width);
+  }
+
+  std::vector<CodedMlp> coded;
+  std::vector<std::pair<PlainMatrix, PlainMatrix>> plain;  // up and down
+  std::vector<Mlp> experts;
+  std::vector<int32_t> present;
 };
 
-CodedMlp random_mlp(Random& random, int64_t width, int64_t hidden) {
-  return {random_coded(random, symmetric_grid(5), CodeLayout::kTiled5, hidden, width),
-          random_coded(random, symmetric_grid(5), CodeLayout::kTiled5, width, hidden)};
+// y of tokens [first, first + count).
+std::vector<float> run(Backend& backend, std::span<const Mlp> experts, const TestActivation& x,
+                       const Choices& choices, int64_t first, int64_t count,
+                       RowStart start = RowStart::kAnywhere) {
+  const Rows y(count, x.cols, start);
+  backend.experts({.x = x.part(first, count),
+                   .experts = experts,
+                   .ids = choices.ids.data() + first * choices.used,
+                   .weights = choices.weights.data() + first * choices.used,
+                   .experts_used = choices.used,
+                   .y = y.view()});
+  EXPECT_TRUE(y.gaps_untouched());
+  return y.values();
 }
 
-std::vector<float> relu2(std::vector<float> h) {
-  for (float& v : h) {
-    v = std::max(v, 0.0f);
-    v = v * v;
-  }
-  return h;
-}
-
-// y of D1 for one MLP, from the test's own integer products: [tokens, width].
-std::vector<float> integer_mlp(const CodedMlp& mlp, const TestActivation& x,
-                               const std::vector<float>* up_bias = nullptr) {
-  std::vector<float> h = integer_product(mlp.up, x);
-  if (up_bias != nullptr) {
-    for (size_t i = 0; i < h.size(); ++i) h[i] = h[i] + (*up_bias)[i % up_bias->size()];
-  }
-  TestActivation hidden(x.tokens, mlp.up.rows, relu2(std::move(h)));
-  hidden.quantize();
-  return integer_product(mlp.down, hidden);
-}
-
-std::vector<double> fp64_mlp(const std::vector<double>& up, const std::vector<double>& down,
-                             const std::vector<float>& x, int64_t width) {
-  std::vector<double> h = product(x, up, width);
-  const auto hidden = static_cast<int64_t>(up.size()) / width;
-  const int64_t tokens = static_cast<int64_t>(h.size()) / hidden;
-  std::vector<double> y;
-  for (double& v : h) v = v > 0 ? v * v : 0;
-  const int64_t out = static_cast<int64_t>(down.size()) / hidden;
-  for (int64_t t = 0; t < tokens; ++t) {
-    for (int64_t o = 0; o < out; ++o) {
-      double sum = 0;
-      for (int64_t i = 0; i < hidden; ++i) {
-        sum += h[static_cast<size_t>(t * hidden + i)] * down[static_cast<size_t>(o * hidden + i)];
-      }
-      y.push_back(sum);
-    }
-  }
-  return y;
-}
-
-ScratchNeeds needs_for(int64_t tokens, int64_t width, int64_t hidden, int64_t experts = 1,
-                       int64_t used = 1) {
-  return {.tokens = tokens,
-          .width = std::max(width, hidden),
-          .mlp_width = hidden,
-          .experts = experts,
-          .experts_used = used};
-}
-
-TEST_P(MlpOp, Coded) {
-  Random random(501);
-  struct Shape {
-    int64_t width, hidden;
-  };
-  for (const Shape shape : {Shape{256, 160}, {72, 200}, {128, 128}, {200, 1}, {384, 1288}}) {
-    const CodedMlp mlp = random_mlp(random, shape.width, shape.hidden);
-    const auto backend = make(needs_for(33, shape.width, shape.hidden));
-    for (const int64_t tokens : {1, 2, 7, 33}) {
-      SCOPED_TRACE(testing::Message() << shape.width << " to " << shape.hidden << ", " << tokens);
-      TestActivation x(tokens, shape.width, random.normals(tokens * shape.width));
-      x.quantize();
-      const Rows y(tokens, shape.width);
-      if (integer()) {
-        backend->mlp({.x = x.view(), .mlp = mlp.mlp(), .y = y.view()});
-        EXPECT_TRUE(same_bits(integer_mlp(mlp, x), y.values()));
-      } else if (tokens <= 2) {
-        backend->mlp({.x = x.floats(), .mlp = mlp.mlp(), .y = y.view()});
-        EXPECT_LT(nmse(fp64_mlp(decoded_weights(mlp.up), decoded_weights(mlp.down), x.x.values(),
-                                shape.width),
-                       y.values()),
-                  1e-10);
-      }
-      EXPECT_FALSE(backend->take_non_finite());
-    }
-  }
-}
-
-TEST_P(MlpOp, BiasesAndAccumulate) {
-  Random random(502);
-  const int64_t width = 130, hidden = 90, tokens = 5;
-  const CodedMlp mlp = random_mlp(random, width, hidden);
-  const std::vector<float> up_bias = random.normals(hidden), down_bias = random.normals(width);
-  const std::vector<float> old = random.normals(tokens * width);
-  const Array<float> up_array(up_bias), down_array(down_bias);
-  TestActivation x(tokens, width, random.normals(tokens * width));
-  x.quantize();
-  const auto backend = make(needs_for(tokens, width, hidden));
-  const Rows without_down(tokens, width), y(tokens, width, old);
-  backend->mlp(
-      {.x = x.view(), .mlp = mlp.mlp(), .up_bias = up_array.data(), .y = without_down.view()});
-  backend->mlp({.x = x.view(),
-                .mlp = mlp.mlp(),
-                .up_bias = up_array.data(),
-                .down_bias = down_array.data(),
-                .y = y.view(),
-                .accumulate = true});
-  if (integer()) {
-    EXPECT_TRUE(same_bits(integer_mlp(mlp, x, &up_bias), without_down.values()));
-  }
-  std::vector<float> want = without_down.values();
-  for (size_t i = 0; i < want.size(); ++i) want[i] = old[i] + (want[i] + down_bias[i % 130]);
-  EXPECT_TRUE(same_bits(want, y.values()));
-}
-
-TEST_P(MlpOp, Plain) {
-  Random random(503);
-  for (const DType dtype : {DType::kF32, DType::kBF16}) {
-    const PlainMatrix up = random_plain(random, dtype, 70, 150, 0.1);
-    const PlainMatrix down = random_plain(random, dtype, 150, 70, 0.1);
-    const std::vector<float> x = random.normals(7 * 150);
-    const Rows in(7, 150, x), y(7, 150);
-    make(needs_for(7, 150, 70))
-        ->mlp({.x = {in.view(), {}}, .mlp = {up.matrix(), down.matrix()}, .y = y.view()});
-    EXPECT_LT(nmse(fp64_mlp(up.values, down.values, x, 150), y.values()), 1e-10);
-  }
-}
-
-// A hidden layer that overflows must not reach the output as ordinary numbers unnoticed.
-TEST_P(IntegerMlp, NonFiniteHiddenLayerSetsTheFlag) {
-  Random random(504);
-  const CodedMlp mlp = random_mlp(random, 128, 128);
-  TestActivation x(2, 128, random.normals(256, 1e30));
-  x.quantize();
-  const Rows y(2, 128);
-  const auto backend = make(needs_for(2, 128, 128));
-  backend->mlp({.x = x.view(), .mlp = mlp.mlp(), .y = y.view()});
-  EXPECT_TRUE(backend->take_non_finite());
-  EXPECT_FALSE(backend->take_non_finite());
-}
-
-// Tokens that choose `used` of the experts of `allowed`, ascending, with weights.
-struct Choices {
-  Array<int32_t> ids;
-  Array<float> weights;
-};
-
-Choices random_choices(Random& random, int64_t tokens, int64_t used,
-                       const std::vector<int32_t>& allowed) {
-  Choices choices{Array<int32_t>(tokens * used), Array<float>(tokens * used)};
-  for (int64_t t = 0; t < tokens; ++t) {
-    std::vector<int32_t> pool = allowed;
-    while (static_cast<int64_t>(pool.size()) > used) {
-      pool.erase(pool.begin() + random.below(static_cast<int64_t>(pool.size())));
-    }
-    for (int64_t i = 0; i < used; ++i) {
-      choices.ids[t * used + i] = pool[static_cast<size_t>(i)];
-      choices.weights[t * used + i] = static_cast<float>(random.uniform(0.05, 1.5));
-    }
-  }
-  return choices;
-}
-
+// Fewer choices than experts, as many and more.
 TEST_P(Experts, WeightedSumInAscendingOrder) {
   Random random(505);
-  constexpr int64_t kWidth = 256, kHidden = 160, kUsed = 3;
-  std::vector<CodedMlp> mlps;
-  for (int e = 0; e < 6; ++e) mlps.push_back(random_mlp(random, kWidth, kHidden));
-  // Experts 0 and 4 are nowhere in memory: nobody chooses them.
-  std::vector<Mlp> experts;
-  for (const CodedMlp& mlp : mlps) experts.push_back(mlp.mlp());
-  experts[0] = Mlp{};
-  experts[4].up.data = experts[4].down.data = nullptr;
-  std::vector<std::vector<double>> up, down;
-  if (!integer()) {
-    for (const CodedMlp& mlp : mlps) {
-      up.push_back(decoded_weights(mlp.up));
-      down.push_back(decoded_weights(mlp.down));
-    }
-  }
-  const auto backend = make(needs_for(33, kWidth, kHidden, 6, kUsed));
-  for (const int64_t tokens : {1, 2, 7, 33}) {
-    SCOPED_TRACE(tokens);
-    TestActivation x(tokens, kWidth, random.normals(tokens * kWidth));
+  constexpr int64_t kExperts = 24, kUsed = 3, kWidth = 140, kHidden = 72, kMost = 60;
+  for (const Form form : {Form::kTiled5, Form::kPlanes, Form::kWide, Form::kPlain}) {
+    SCOPED_TRACE(testing::Message() << "form " << static_cast<int>(form));
+    const Layer layer(random, form, kExperts, kWidth, kHidden);
+    const std::vector<float> values = random.normals(kMost * kWidth);
+    const Choices choices = random_choices(random, kMost, kUsed, layer.present);
+    const auto backend = make(mlp_needs(kMost, kWidth, kHidden, kExperts, kUsed));
+    TestActivation x(kMost, kWidth, values);
     x.quantize();
-    const Choices choices = random_choices(random, tokens, kUsed, {1, 2, 3, 5});
-    const auto run = [&](const Activation& in, int64_t first) {
-      const Rows y(in.x.rows, kWidth);
-      backend->experts({.x = in,
-                        .experts = experts,
-                        .ids = choices.ids.data() + first * kUsed,
-                        .weights = choices.weights.data() + first * kUsed,
-                        .experts_used = kUsed,
-                        .y = y.view()});
-      EXPECT_TRUE(y.gaps_untouched());
-      return y.values();
-    };
-    const std::vector<float> got = run(x.view(), 0);
-
-    std::vector<float> want_bits(got.size(), 0.0f);
-    std::vector<double> want(got.size(), 0.0);
-    for (size_t e = 0; e < mlps.size(); ++e) {
-      if (e == 0 || e == 4) continue;
-      const std::vector<float> all_bits =
-          integer() ? integer_mlp(mlps[e], x) : std::vector<float>(got.size());
-      const std::vector<double> all = integer() ? std::vector<double>(got.size())
-                                                : fp64_mlp(up[e], down[e], x.x.values(), kWidth);
-      for (int64_t i = 0; i < tokens * kUsed; ++i) {
-        if (choices.ids[i] != static_cast<int32_t>(e)) continue;
-        for (int64_t c = 0; c < kWidth; ++c) {
-          const auto at = static_cast<size_t>(i / kUsed * kWidth + c);
-          want_bits[at] = std::fma(choices.weights[i], all_bits[at], want_bits[at]);
-          want[at] += choices.weights[i] * all[at];
-        }
+    std::vector<float> want;  // from one token at a time
+    for (int64_t t = 0; t < kMost; ++t) {
+      const std::vector<float> one = run(*backend, layer.experts, x, choices, t, 1);
+      want.insert(want.end(), one.begin(), one.end());
+    }
+    if (integer() && form != Form::kPlain) {
+      std::vector<std::vector<float>> outputs(kExperts);
+      for (const int32_t e : layer.present)
+        outputs[static_cast<size_t>(e)] = integer_mlp(layer.coded[static_cast<size_t>(e)], x);
+      EXPECT_TRUE(same_bits(sum_of_experts(outputs, choices, kMost, kWidth), want));
+    } else {
+      std::vector<std::vector<double>> outputs(kExperts);
+      for (const int32_t e : layer.present)
+        outputs[static_cast<size_t>(e)] = layer.fp64(static_cast<size_t>(e), values, kWidth);
+      EXPECT_LT(nmse(sum_of_experts(outputs, choices, kMost, kWidth), want), 1e-10);
+    }
+    for (const RowStart start : kRowStarts) {
+      TestActivation rows(kMost, kWidth, values, start);
+      rows.quantize();
+      for (const int64_t tokens : {2, 7, 8, 9, 33, 60}) {
+        const int64_t first = kMost - tokens;
+        EXPECT_TRUE(same_bits(std::span(want).subspan(static_cast<size_t>(first * kWidth)),
+                              run(*backend, layer.experts, rows, choices, first, tokens, start)))
+            << tokens << " tokens";
       }
     }
-    if (integer()) {
-      EXPECT_TRUE(same_bits(want_bits, got));
-    } else {
-      EXPECT_LT(nmse(want, got), 1e-10);
-    }
-    for (int64_t t = 0; t < tokens; ++t) {  // and each token alone
-      EXPECT_TRUE(same_bits(std::span(got).subspan(static_cast<size_t>(t * kWidth), kWidth),
-                            run(x.token(t), t)))
-          << "token " << t;
-    }
+    EXPECT_FALSE(backend->take_non_finite());
   }
-  EXPECT_FALSE(backend->take_non_finite());
-}
-
-TEST_P(Experts, Plain) {
-  Random random(506);
-  std::vector<PlainMatrix> up, down;
-  std::vector<Mlp> experts;
-  for (int e = 0; e < 4; ++e) {
-    up.push_back(random_plain(random, DType::kBF16, 40, 64, 0.2));
-    down.push_back(random_plain(random, DType::kBF16, 64, 40, 0.2));
-  }
-  for (size_t e = 0; e < 4; ++e) experts.push_back({up[e].matrix(), down[e].matrix()});
-  const std::vector<float> x = random.normals(9 * 64);
-  const Rows in(9, 64, x), y(9, 64);
-  const Choices choices = random_choices(random, 9, 2, {0, 1, 2, 3});
-  make(needs_for(9, 64, 40, 4, 2))
-      ->experts({.x = {in.view(), {}},
-                 .experts = experts,
-                 .ids = choices.ids.data(),
-                 .weights = choices.weights.data(),
-                 .experts_used = 2,
-                 .y = y.view()});
-  std::vector<double> want(9 * 64, 0.0);
-  for (int64_t i = 0; i < 18; ++i) {
-    const auto e = static_cast<size_t>(choices.ids[i]);
-    const std::vector<double> all = fp64_mlp(up[e].values, down[e].values, x, 64);
-    for (int64_t c = 0; c < 64; ++c) {
-      const auto at = static_cast<size_t>(i / 2 * 64 + c);
-      want[at] += choices.weights[i] * all[at];
-    }
-  }
-  EXPECT_LT(nmse(want, y.values()), 1e-10);
 }
 
 // The shared expert joins the routed sum by one addition, and the whole the residual by another.
@@ -284,7 +115,7 @@ TEST_P(Experts, SharedExpertAndResidual) {
   for (const CodedMlp& mlp : mlps) experts.push_back(mlp.mlp());
   const CodedMlp shared_mlp = random_mlp(random, kWidth, kSharedHidden);
   const Mlp shared = shared_mlp.mlp();
-  const auto backend = make(needs_for(33, kWidth, kSharedHidden, 5, kUsed));
+  const auto backend = make(mlp_needs(33, kWidth, kSharedHidden, 5, kUsed));
   for (const int64_t tokens : {1, 3, 33}) {
     SCOPED_TRACE(tokens);
     TestActivation x(tokens, kWidth, random.normals(tokens * kWidth));
@@ -342,7 +173,7 @@ TEST_P(Experts, SharedExpertOfAnotherType) {
   TestActivation x(kTokens, kWidth, random.normals(kTokens * kWidth));
   x.quantize();
   const Choices choices = random_choices(random, kTokens, kUsed, {0, 1, 2});
-  const auto backend = make(needs_for(kTokens, kWidth, kHidden, 3, kUsed));
+  const auto backend = make(mlp_needs(kTokens, kWidth, kHidden, 3, kUsed));
   for (const bool plain_shared : {true, false}) {
     const std::vector<Mlp>& experts = plain_shared ? coded_experts : plain_experts;
     const Mlp& shared = plain_shared ? plain_experts[1] : coded_experts[1];
@@ -364,9 +195,106 @@ TEST_P(Experts, SharedExpertOfAnotherType) {
   }
 }
 
-HLWQ_ON_EVERY_BACKEND(MlpOp);
-HLWQ_ON_INTEGER_BACKENDS(IntegerMlp);
+// More experts a token than kernels for one token hold.
+TEST_P(Experts, ManyChoicesOfOneToken) {
+  Random random(509);
+  constexpr int64_t kExperts = 64, kWidth = 128, kHidden = 40;
+  const Layer layer(random, Form::kTiled5, kExperts, kWidth, kHidden);
+  for (const int64_t used : {27, 28, 29, 31, 32, 42}) {
+    TestActivation x(2, kWidth, random.normals(2 * kWidth));
+    x.quantize();
+    const Choices choices = random_choices(random, 2, used, layer.present);
+    const auto backend = make(mlp_needs(2, kWidth, kHidden, kExperts, used));
+    const std::vector<float> both = run(*backend, layer.experts, x, choices, 0, 2);
+    for (int64_t t = 0; t < 2; ++t) {
+      EXPECT_TRUE(same_bits(std::span(both).subspan(static_cast<size_t>(t * kWidth), kWidth),
+                            run(*backend, layer.experts, x, choices, t, 1)))
+          << used << " experts, token " << t;
+    }
+    if (!integer()) continue;
+    std::vector<std::vector<float>> outputs(kExperts);
+    for (const int32_t e : layer.present)
+      outputs[static_cast<size_t>(e)] = integer_mlp(layer.coded[static_cast<size_t>(e)], x);
+    EXPECT_TRUE(same_bits(sum_of_experts(outputs, choices, 2, kWidth), both)) << used;
+  }
+}
+
+// A layer like the 30B's, smaller, with what its experts give, computed once for all back ends. One
+// expert is in nearly every token's choice.
+class ExpertBatches : public BackendTest {
+ protected:
+  static constexpr int64_t kExperts = 16, kWidth = 384, kHidden = 232, kSharedHidden = 464;
+  static constexpr int64_t kMost = 130;
+  struct Known {
+    Random random{510};
+    std::vector<CodedMlp> mlps;
+    std::vector<Mlp> experts;
+    CodedMlp shared = random_mlp(random, kWidth, kSharedHidden);
+    TestActivation x{kMost, kWidth, random.normals(kMost* kWidth)};
+    std::vector<float> residual = random.normals(kMost * kWidth);
+    std::vector<std::vector<float>> outputs;  // of every expert for every token
+    std::vector<float> shared_output;
+    std::vector<int32_t> ids;
+  };
+  static void SetUpTestSuite() {
+    known_ = std::make_unique<Known>();
+    known_->x.quantize();
+    for (int32_t e = 0; e < kExperts; ++e) {
+      known_->mlps.push_back(random_mlp(known_->random, kWidth, kHidden));
+      known_->outputs.push_back(integer_mlp(known_->mlps.back(), known_->x));
+      known_->ids.push_back(e);
+    }
+    for (const CodedMlp& mlp : known_->mlps) known_->experts.push_back(mlp.mlp());
+    known_->shared_output = integer_mlp(known_->shared, known_->x);
+  }
+  static void TearDownTestSuite() { known_.reset(); }  // before the GPU is gone
+
+  inline static std::unique_ptr<Known> known_;
+};
+
+TEST_P(ExpertBatches, Bits) {
+  const Known& known = *known_;
+  const Mlp shared = known.shared.mlp();
+  for (const int64_t used : {int64_t{6}, int64_t{1}, kExperts}) {
+    Random random(511);
+    const Choices choices = random_choices(random, kMost, used, known.ids, 3);
+    const std::vector<float> routed = sum_of_experts(known.outputs, choices, kMost, kWidth);
+    const auto backend = make(mlp_needs(kMost, kWidth, kSharedHidden, kExperts, used));
+    for (const int64_t tokens : {1, 2, 3, 5, 8, 17, 40, 130}) {
+      if (slow() && tokens > 17) break;
+      SCOPED_TRACE(testing::Message() << used << " experts, " << tokens << " tokens");
+      const auto count = static_cast<size_t>(tokens * kWidth);
+      EXPECT_TRUE(same_bits(std::span(routed).first(count),
+                            run(*backend, known.experts, known.x, choices, 0, tokens)));
+
+      const Rows y(tokens, kWidth, RowStart::kAligned);
+      const Rows residual(
+          tokens, kWidth,
+          std::vector<float>(known.residual.begin(), known.residual.begin() + tokens * kWidth),
+          RowStart::kAligned);
+      backend->experts({.x = known.x.part(0, tokens),
+                        .experts = known.experts,
+                        .ids = choices.ids.data(),
+                        .weights = choices.weights.data(),
+                        .experts_used = used,
+                        .y = y.view(),
+                        .shared = &shared,
+                        .residual = residual.view()});
+      std::vector<float> want_y(count), want_residual(count);
+      for (size_t i = 0; i < count; ++i) {
+        want_y[i] = routed[i] + known.shared_output[i];
+        want_residual[i] = known.residual[i] + want_y[i];
+      }
+      EXPECT_TRUE(same_bits(want_y, y.values()));
+      EXPECT_TRUE(same_bits(want_residual, residual.values()));
+      EXPECT_TRUE(y.gaps_untouched() && residual.gaps_untouched());
+    }
+    EXPECT_FALSE(backend->take_non_finite());
+  }
+}
+
 HLWQ_ON_EVERY_BACKEND(Experts);
+HLWQ_ON_INTEGER_BACKENDS(ExpertBatches);
 
 }  // namespace
 }  // namespace hlwq::test

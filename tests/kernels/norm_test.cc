@@ -66,18 +66,28 @@ TEST_P(Norm, InPlaceAndWithoutQuantizedRows) {
   EXPECT_LT(nmse(expected_norm(x, weight, 0.1f), in_place.x.values()), 1e-12);
 }
 
+// Nor does it matter where rows start.
 TEST_P(Norm, TokensDoNotSeeEachOther) {
   Random random(303);
-  const Rows x(33, 333, random.normals(33 * 333));
-  const Array<float> weight(random.normals(333));
-  const auto backend = make({.tokens = 33, .width = 333});
-  const TestActivation all(33, 333);
-  backend->rms_norm({.x = x.view(), .weight = weight.data(), .eps = 1e-5f, .out = all.view()});
-  for (int64_t t = 0; t < 33; ++t) {
-    const TestActivation one(1, 333);
-    backend->rms_norm(
-        {.x = x.row_view(t), .weight = weight.data(), .eps = 1e-5f, .out = one.view()});
-    EXPECT_TRUE(same_bits(std::span<const float>(all.x.row(t), 333), one.x.values())) << t;
+  for (const int64_t width : {333, 640}) {
+    const std::vector<float> values = random.normals(33 * width);
+    const Rows x(33, width, values);
+    const Array<float> weight(random.normals(width));
+    const auto backend = make({.tokens = 33, .width = width});
+    for (const RowStart start : kRowStarts) {
+      const Rows rows(33, width, values, start);
+      const TestActivation all(33, width, start);
+      backend->rms_norm(
+          {.x = rows.view(), .weight = weight.data(), .eps = 1e-5f, .out = all.view()});
+      EXPECT_TRUE(all.x.gaps_untouched());
+      all.expect_quantized();
+      for (int64_t t = 0; t < 33; ++t) {
+        const TestActivation one(1, width);
+        backend->rms_norm(
+            {.x = x.row_view(t), .weight = weight.data(), .eps = 1e-5f, .out = one.view()});
+        EXPECT_TRUE(same_bits(all.x.row_values(t), one.x.values())) << t;
+      }
+    }
   }
 }
 
@@ -86,11 +96,13 @@ TEST_P(Quantize, PinnedBits) {
   for (const int64_t cols : {1, 72, 128, 200, 256, 2688}) {
     const auto backend = make({.tokens = 33, .width = cols});
     for (const int64_t tokens : {1, 2, 7, 33}) {
-      SCOPED_TRACE(testing::Message() << tokens << " x " << cols);
-      const TestActivation a(tokens, cols, random.normals(tokens * cols, 10.0));
-      backend->quantize({a.view()});
-      a.expect_quantized();
-      EXPECT_FALSE(backend->take_non_finite());
+      for (const RowStart start : kRowStarts) {
+        SCOPED_TRACE(testing::Message() << tokens << " x " << cols);
+        const TestActivation a(tokens, cols, random.normals(tokens * cols, 10.0), start);
+        backend->quantize({a.view()});
+        a.expect_quantized();
+        EXPECT_FALSE(backend->take_non_finite());
+      }
     }
   }
 }
@@ -173,12 +185,14 @@ TEST_P(Add, OneAdditionEach) {
   Random random(307);
   for (const int64_t cols : {1, 7, 200, 2688}) {
     const std::vector<float> x = random.normals(5 * cols), y = random.normals(5 * cols, 100.0);
-    const Rows in(5, cols, x), out(5, cols, y);
-    make({.tokens = 5, .width = cols})->add({.x = in.view(), .y = out.view()});
-    std::vector<float> want;
-    for (size_t i = 0; i < x.size(); ++i) want.push_back(y[i] + x[i]);
-    EXPECT_TRUE(same_bits(want, out.values())) << cols;
-    EXPECT_TRUE(out.gaps_untouched());
+    for (const RowStart start : kRowStarts) {
+      const Rows in(5, cols, x, start), out(5, cols, y, start);
+      make({.tokens = 5, .width = cols})->add({.x = in.view(), .y = out.view()});
+      std::vector<float> want;
+      for (size_t i = 0; i < x.size(); ++i) want.push_back(y[i] + x[i]);
+      EXPECT_TRUE(same_bits(want, out.values())) << cols;
+      EXPECT_TRUE(out.gaps_untouched());
+    }
   }
 }
 

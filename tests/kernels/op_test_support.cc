@@ -69,7 +69,8 @@ std::vector<float> Random::normals(int64_t count, double deviation, double mean)
   return values;
 }
 
-Rows::Rows(int64_t rows, int64_t cols, const std::vector<float>& values) : Rows(rows, cols) {
+Rows::Rows(int64_t rows, int64_t cols, const std::vector<float>& values, RowStart start)
+    : Rows(rows, cols, start) {
   EXPECT_EQ(static_cast<int64_t>(values.size()), rows * cols);
   for (int64_t r = 0; r < rows; ++r) std::copy_n(values.data() + r * cols, cols, row(r));
 }
@@ -82,15 +83,15 @@ std::vector<float> Rows::values() const {
 
 bool Rows::gaps_untouched() const {
   for (int64_t r = 0; r < rows_; ++r) {
-    for (int64_t i = 0; i < kGap; ++i) {
-      if (f32_bits(row(r)[cols_ + i]) != 0xffffffffu) return false;
+    for (int64_t i = cols_; i < stride_; ++i) {
+      if (f32_bits(row(r)[i]) != 0xffffffffu) return false;
     }
   }
   return true;
 }
 
-TestActivation::TestActivation(int64_t token_count, int64_t col_count)
-    : x(token_count, col_count),
+TestActivation::TestActivation(int64_t token_count, int64_t col_count, RowStart start)
+    : x(token_count, col_count, start),
       tokens(token_count),
       cols(col_count),
       blocks(blocks_of(col_count)),
@@ -99,19 +100,15 @@ TestActivation::TestActivation(int64_t token_count, int64_t col_count)
       sum(token_count * blocks) {}
 
 TestActivation::TestActivation(int64_t token_count, int64_t col_count,
-                               const std::vector<float>& values)
-    : TestActivation(token_count, col_count) {
-  x = Rows(token_count, col_count, values);
+                               const std::vector<float>& values, RowStart start)
+    : TestActivation(token_count, col_count, start) {
+  x = Rows(token_count, col_count, values, start);
 }
 
-Activation TestActivation::view() const {
-  return {x.view(), {xq.data(), sx.data(), sum.data(), tokens, blocks}};
-}
-
-Activation TestActivation::token(int64_t t) const {
-  return {x.row_view(t),
-          {xq.data() + t * blocks * kBlock, sx.data() + t * blocks, sum.data() + t * blocks, 1,
-           blocks}};
+Activation TestActivation::part(int64_t first, int64_t count) const {
+  const int64_t at = first * blocks;
+  return {x.part(first, count),
+          {xq.data() + at * kBlock, sx.data() + at, sum.data() + at, count, blocks}};
 }
 
 Activation TestActivation::floats() const { return {x.view(), {}}; }

@@ -52,31 +52,53 @@ class Array {
   Buffer buffer_;
 };
 
-// FP32 rows with a gap after each, so that rows are not aligned and stray writes show. All NaN.
+// Where rows start: anywhere, or at multiples of 16 bytes, as a model's do. Kernels that load four
+// values at once take rows of the two kinds different ways, which must not show.
+enum class RowStart { kAnywhere, kAligned };
+inline constexpr RowStart kRowStarts[] = {RowStart::kAnywhere, RowStart::kAligned};
+
+// Numbers of tokens on both sides of where kernels cut them into tiles, and of where another kernel
+// takes over.
+inline constexpr int64_t kBatches[] = {1, 2, 3, 5, 8, 9, 16, 17, 33, 65, 130};
+inline constexpr int64_t kLargestBatch = 130;
+
+// FP32 rows with a gap after each, so that stray writes show. All NaN.
 class Rows {
  public:
-  Rows(int64_t rows, int64_t cols) : rows_(rows), cols_(cols), memory_(rows * (cols + kGap)) {}
-  Rows(int64_t rows, int64_t cols, const std::vector<float>& values);
-  [[nodiscard]] MutF32View view() const { return {memory_.data(), rows_, cols_, cols_ + kGap}; }
-  [[nodiscard]] MutF32View row_view(int64_t r) const { return {row(r), 1, cols_, cols_ + kGap}; }
-  [[nodiscard]] float* row(int64_t r) const { return memory_.data() + r * (cols_ + kGap); }
+  Rows(int64_t rows, int64_t cols, RowStart start = RowStart::kAnywhere)
+      : rows_(rows),
+        cols_(cols),
+        stride_(cols + (start == RowStart::kAligned ? 4 - cols % 4 : 3)),
+        memory_(rows * stride_) {}
+  Rows(int64_t rows, int64_t cols, const std::vector<float>& values,
+       RowStart start = RowStart::kAnywhere);
+  [[nodiscard]] MutF32View view() const { return {memory_.data(), rows_, cols_, stride_}; }
+  [[nodiscard]] MutF32View part(int64_t first, int64_t count) const {
+    return {row(first), count, cols_, stride_};
+  }
+  [[nodiscard]] MutF32View row_view(int64_t r) const { return part(r, 1); }
+  [[nodiscard]] float* row(int64_t r) const { return memory_.data() + r * stride_; }
+  [[nodiscard]] std::span<const float> row_values(int64_t r) const {
+    return {row(r), static_cast<size_t>(cols_)};
+  }
   [[nodiscard]] std::vector<float> values() const;  // without the gaps
   [[nodiscard]] bool gaps_untouched() const;
 
  private:
-  static constexpr int64_t kGap = 3;
-  int64_t rows_, cols_;
+  int64_t rows_, cols_, stride_;
   Array<float> memory_;
 };
 
 // An activation with room for its int8 form, which starts as nonsense.
 class TestActivation {
  public:
-  TestActivation(int64_t tokens, int64_t cols);
-  TestActivation(int64_t tokens, int64_t cols, const std::vector<float>& values);
-  [[nodiscard]] Activation view() const;            // with q
-  [[nodiscard]] Activation token(int64_t t) const;  // one row, with q
-  [[nodiscard]] Activation floats() const;          // without q
+  TestActivation(int64_t tokens, int64_t cols, RowStart start = RowStart::kAnywhere);
+  TestActivation(int64_t tokens, int64_t cols, const std::vector<float>& values,
+                 RowStart start = RowStart::kAnywhere);
+  [[nodiscard]] Activation view() const { return part(0, tokens); }       // with q
+  [[nodiscard]] Activation part(int64_t first, int64_t count) const;      // some rows, with q
+  [[nodiscard]] Activation token(int64_t t) const { return part(t, 1); }  // one row, with q
+  [[nodiscard]] Activation floats() const;                                // without q
   // Fills q as D1 says, by the test's own arithmetic.
   void quantize();
   // q holds what D1 makes of the FP32 rows, bit for bit.

@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ops/sample_row.h"
@@ -156,6 +158,54 @@ TEST_P(Sample, OddLogits) {
   const SampleRow greedy{};
   backend->sample({.logits = none.view(), .rows = {&greedy, 1}, .ids = ids});
   EXPECT_EQ(ids[0], -1);
+}
+
+// More rows than a launch holds, each with its own settings and ids, and many ties; vocabularies
+// around the sizes that are cut into parts.
+TEST_P(Sample, ManyRows) {
+  Random random(904);
+  const auto backend = make({.tokens = 130});
+  for (const auto& [vocabulary, count] :
+       {std::pair{1, 130}, {7, 130}, {2048, 65}, {2049, 64}, {5000, 130}, {262145, 4}}) {
+    std::vector<std::vector<float>> logits;
+    std::vector<std::vector<int32_t>> recent(static_cast<size_t>(count));
+    std::vector<SampleRow> rows;
+    for (int r = 0; r < count; ++r) {
+      logits.push_back(random_logits(random, vocabulary, 3.0));
+      for (float& l : logits.back())
+        if (random.below(3) == 0) l = std::round(l * 4) / 4;
+      std::vector<int32_t>& ids = recent[static_cast<size_t>(r)];
+      const auto step = static_cast<int32_t>(1 + random.below(50));
+      for (int32_t id = r % vocabulary; id < vocabulary && ids.size() < 300; id += step)
+        ids.push_back(id);
+      const double temperature = random.uniform(0.1, 2.0);
+      const int64_t most_k = vocabulary < 50 ? 50 : vocabulary / 2;
+      rows.push_back(
+          {.inverse_temperature = r % 5 == 0 ? 0.0f : static_cast<float>(1 / temperature),
+           .top_k = r % 3 == 0 ? 0 : static_cast<int32_t>(1 + random.below(most_k)),
+           .top_p = r % 4 == 0 ? 1.0f : static_cast<float>(random.uniform(0.01, 1.0)),
+           .min_p = r % 2 == 0 ? static_cast<float>(random.uniform(0.0, 0.1)) : 0.0f,
+           .repeat_penalty = r % 2 == 0 ? 1.2f : 1.0f,
+           .seed = static_cast<uint64_t>(r),
+           .position = static_cast<uint64_t>(r) * 77,
+           .recent = ids});
+    }
+    for (int again = 0; again < 2; ++again)  // nothing may be left of the first call
+      expect_same_ids(*backend, vocabulary, logits, rows);
+  }
+}
+
+// Rows whose recent ids do not fit one launch together.
+TEST_P(Sample, EveryIdIsRecent) {
+  Random random(905);
+  constexpr int32_t kVocabulary = 200000;
+  std::vector<int32_t> all(kVocabulary);
+  std::iota(all.begin(), all.end(), 0);
+  const SampleRow row{
+      .inverse_temperature = 1.0f, .repeat_penalty = 1.5f, .seed = 3, .recent = all};
+  std::vector<std::vector<float>> logits;
+  for (int r = 0; r < 3; ++r) logits.push_back(random_logits(random, kVocabulary, 3.0));
+  expect_same_ids(*make({.tokens = 3}), kVocabulary, logits, std::vector<SampleRow>(3, row));
 }
 
 HLWQ_ON_EVERY_BACKEND(Sample);

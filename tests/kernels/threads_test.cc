@@ -33,13 +33,13 @@ void run_rows(Backend& backend, Random& random, int64_t tokens, std::vector<floa
 
   const Array<float> weight(random.normals(kWidth)), bias(random.normals(kExperts));
   const TestActivation normed(tokens, kWidth);
-  backend.rms_norm({.x = x.x.view(), .weight = weight.data(), .eps = 1e-5f, .out = normed.view()});
-  append(all, normed.x.values());
-
   const PlainMatrix gate = random_plain(random, DType::kBF16, kExperts, kWidth, 0.1);
   const Array<int32_t> ids(tokens * kUsed);
   const Array<float> weights(tokens * kUsed);
-  backend.route({.u = x.x.view(),
+  backend.route({.x = x.x.view(),
+                 .norm_weight = weight.data(),
+                 .eps = 1e-5f,
+                 .u = normed.view(),
                  .gate = gate.matrix(),
                  .correction_bias = bias.data(),
                  .groups = 1,
@@ -49,6 +49,7 @@ void run_rows(Backend& backend, Random& random, int64_t tokens, std::vector<floa
                  .scale = 2.5f,
                  .ids = ids.data(),
                  .weights = weights.data()});
+  append(all, normed.x.values());
   append(all, {weights.span().begin(), weights.span().end()});
 }
 

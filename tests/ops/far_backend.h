@@ -89,8 +89,8 @@ class FarBackend final : public Backend {
     run([this, args] { inner_->quantize(args); });
   }
   void project(const ProjectArgs& args) override {
-    run([this, x = args.x, all = std::vector(args.projections.begin(), args.projections.end())] {
-      inner_->project({.x = x, .projections = all});
+    run([this, args, all = std::vector(args.projections.begin(), args.projections.end())] {
+      inner_->project({.x = args.x, .projections = all, .norm = args.norm});
     });
   }
   void embed(const EmbedArgs& args) override {

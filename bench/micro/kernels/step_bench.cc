@@ -103,7 +103,8 @@ class Step {
     const Segment segment{0, tokens_, position, 0};
     if (on("embed")) backend_->embed({ids_, embedding_, residual_});
     for (const char kind : kPattern) {
-      if (on("norm")) backend_->rms_norm({residual_, ones_, 1e-5f, normed_});
+      // A layer of experts norms in its router.
+      if (kind != 'E' && on("norm")) backend_->rms_norm({residual_, ones_, 1e-5f, normed_});
       if (kind == 'M') {
         if (on("in_proj")) project(normed_, {{in_, nullptr, projected_}});
         if (on("mamba")) {
@@ -136,11 +137,16 @@ class Step {
         if (on("o_proj")) project(mixed_, {{o_, nullptr, residual_, true}});
       } else {
         if (on("route")) {
-          backend_->route(
-              {normed_.x, gate_, small_, 1, 1, kExpertsUsed, true, 2.5f, chosen_.data(), weights_});
+          backend_->route({residual_, ones_, 1e-5f, normed_, gate_, small_, 1, 1, kExpertsUsed,
+                           true, 2.5f, chosen_.data(), weights_});
         }
         if (on("experts")) {
-          backend_->experts({normed_, experts_, chosen_.data(), weights_, kExpertsUsed, sum_});
+          backend_->experts({.x = normed_,
+                             .experts = experts_,
+                             .ids = chosen_.data(),
+                             .weights = weights_,
+                             .experts_used = kExpertsUsed,
+                             .y = sum_});
         }
         if (on("add")) backend_->add({sum_, residual_});
         if (on("shared")) {

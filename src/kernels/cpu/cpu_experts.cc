@@ -48,16 +48,16 @@ float group_score(const float* scores, int64_t size) {
 }  // namespace
 
 void CpuBackend::route(const RouteArgs& args) {
-  const int64_t tokens = args.u.rows, experts = args.gate.rows;
-  HLWQ_CHECK(!args.gate.coded() && args.gate.cols == args.u.cols && args.gate.data != nullptr);
+  const int64_t tokens = args.u.x.rows, experts = args.gate.rows;
+  HLWQ_CHECK(!args.gate.coded() && args.gate.cols == args.u.x.cols && args.gate.data != nullptr);
+  HLWQ_CHECK(args.x.data != args.u.x.data);
   HLWQ_CHECK(args.groups >= 1 && experts % args.groups == 0);
   HLWQ_CHECK(args.groups_used >= 1 && args.groups_used <= args.groups);
   HLWQ_CHECK(args.experts_used >= 1 && args.experts_used <= experts);
   HLWQ_CHECK(tokens <= scratch_.tokens && experts <= scratch_.experts);
   if (tokens == 0) return;
-  // The view is only read: products never write their input.
-  const Activation u{{const_cast<float*>(args.u.data), tokens, args.u.cols, args.u.stride}, {}};
-  Product gate = make_product(args.gate, u, nullptr);
+  rms_norm({.x = args.x, .weight = args.norm_weight, .eps = args.eps, .out = args.u});
+  Product gate = make_product(args.gate, args.u, nullptr);
   gate.y = scratch_.scores;
   gate.y_stride = experts;
   start_jobs();

@@ -147,6 +147,9 @@ void CpuBackend::run_jobs() {
 }
 
 void CpuBackend::project(const ProjectArgs& args) {
+  if (args.norm)
+    rms_norm(
+        {.x = args.norm->x, .weight = args.norm->weight, .eps = args.norm->eps, .out = args.x});
   const Activation& x = args.x;
   if (x.x.rows == 0) return;
   const bool rotates = compute_ == Compute::kExact &&

@@ -1,13 +1,11 @@
 // attention_any.cu: attention for shapes and pages that the tensor core kernels do not take.
 // Math    softmax in FP32, base 2; pages in eight interleaved sets, each by running softmax with
-// its
-//         pages ascending; then the sets ascending
+//         its pages ascending; then the sets ascending
 // Shapes  any head_dim up to kMostAnyHeadDim, F16 or F32 pages, segments of any length
-// Bytes   2 * head_dim * element a head and token of context, shared by the heads of a group in L2
+// Bytes   2 * head_dim * element a head and token of context, shared by a group's heads in L2
 // Floor   not tuned: latency and L1 bind
-// Method  a CTA a token, head and up to 256 elements of the output; a warp a set of pages. Scores:
-// a
-//         lane has two keys. Sums: a lane has every 32nd element, weights come by exchange
+// Method  a CTA a token, head and up to 256 elements of the output; a warp a set of pages. A lane
+//         scores two keys; it sums every 32nd element, weights come by exchange
 
 #include "kernels/cuda/attention_math.cuh"
 #include "kernels/cuda/launch.cuh"

@@ -1,9 +1,9 @@
 // attention_combine.cu: a token's attention from its splits.
-// Math    splits ascending: sums = keep * sums + add * sums of the split, totals alike; out = sums
-// /
-//         total (attention_math.cuh); then, heads of 128, as rotate_quantize.cu
-// Shapes  records as attention_decode leaves them -> out f32[token][heads*head_dim], heads of 64,
-// 128 Bytes   4 * heads * (head_dim + 4) * splits; 30B at 8,192: 1.1 MB, all in L2 Floor   a launch
+// Math    splits ascending: sums = keep * sums + add * sums of the split, totals alike; then
+//         out = sums / total (attention_math.cuh), and for heads of 128 as rotate_quantize.cu
+// Shapes  records of attention_decode -> out f32[token][heads*head_dim], heads of 64 or 128
+// Bytes   4 * heads * (head_dim + 4) * splits; 30B at 8,192: 1.1 MB, all in L2
+// Floor   a launch
 // Method  a warp a head. Maxima and factors of 32 splits are made at once, a lane each; the chain
 //         over splits is two operations long, and the records of 8 splits are loaded ahead of it
 

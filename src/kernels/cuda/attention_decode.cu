@@ -6,10 +6,9 @@
 // Bytes   4 * kv_heads * head_dim a token of context; 30B at 8,192: 8.4 MB a layer, 13 % more for
 //         the parts (from and to L2)
 // Floor   8.4 MB at 4.3 TB/s = 2.0 us
-// Method  a CTA has one KV head and split: all of its keys and values are asked for at once (64
-// KB),
-//         page by page. Queries are operand A, 16 heads a tile. Four warps share a page: 16 keys
-//         each for the scores, a quarter of the head each for the sums, with weights exchanged
+// Method  a CTA has one KV head and split: all of its keys and values (64 KB) are asked for at
+//         once, page by page. Queries are operand A, 16 heads a tile. Four warps share a page: 16
+//         keys each for the scores, a quarter of the head each for the sums, with weights exchanged
 //         through shared memory. The split with the token's own position stores k and v, and puts
 //         them into its tiles itself
 

@@ -57,8 +57,8 @@ __device__ __forceinline__ void copy_page(__half* tile, const __half* from, int 
   for (int i = 0; i < static_cast<int>(kPageTokens) / kKeysAtOnce; ++i) {
     const int key = static_cast<int>(threadIdx.x) / kParts + i * kKeysAtOnce;
     if (key == skipped) continue;
-    copy_async16(tile + tile_at<kHeadDim>(key, column), from + key * kHeadDim + column,
-                 key < valid);
+    copy_async16(shared_address(tile + tile_at<kHeadDim>(key, column)),
+                 from + key * kHeadDim + column, key < valid);
   }
 }
 

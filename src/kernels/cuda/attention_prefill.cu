@@ -4,13 +4,11 @@
 //         (attention_math.cuh): what attention_decode and attention_combine do, with the same bits
 // Shapes  heads of 64 or 128, F16 pages that hold the segment's own keys already
 // Bytes   a tile's pages once: 4 * head_dim * context a tile of 128 rows, from L2; 30B, 4096
-// tokens:
-//         1.1 GB a layer
+//         tokens: 1.1 GB a layer
 // Floor   8 * heads * head_dim operations a token and key (twice 4, for high and low); 30B, 4096
 //         tokens: 0.28 TFLOP a layer, at 600 TFLOP/s 0.46 ms
 // Method  rows of all heads of a KV head's group share the tiles: a CTA has 16 rows a warp, tiles
-// of
-//         a page's keys and values are double-buffered. A split's sums and those of all splits
+//         of a page's keys and values are double-buffered. A split's sums and those of all splits
 //         before are both in registers. Tiles with long contexts start first
 
 #include "kernels/cuda/attention_math.cuh"

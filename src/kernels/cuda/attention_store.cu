@@ -1,8 +1,9 @@
 // attention_store.cu: keys and values of a step into the pages.
-// Math    element i of k and v, clamped to FP16's range and rounded to even (F16), or as it is
-// (F32) Shapes  k, v f32[tokens][kv_heads*head_dim]; pages as in ops/backend.h; any shape Bytes
-// tokens * 2 * kv_heads * head_dim * (4 + element); 30B, 4096 tokens: 12.6 MB Floor   12.6 MB
-// at 4.3 TB/s = 3 us Method  a CTA a token
+// Math    elements of k and v, clamped to what FP16 holds and rounded to even (F16), or as they are
+// Shapes  k, v f32[tokens][kv_heads*head_dim]; pages as in ops/backend.h; any shape
+// Bytes   tokens * 2 * kv_heads * head_dim * (4 + element); 30B, 4096 tokens: 12.6 MB
+// Floor   12.6 MB at 4.3 TB/s = 3 us
+// Method  a CTA a token
 
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/attention_math.cuh"

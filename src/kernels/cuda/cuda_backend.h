@@ -34,12 +34,13 @@ struct Scratch {
   int32_t* expert_begin = nullptr;  // [experts + 1] first sorted pair of each expert
   ExpertTile* tiles = nullptr;      // [pairs / 8 + experts] of the sorted pairs
   int32_t* tile_count = nullptr;
-  float* scores = nullptr;           // [tokens, experts] router
-  float* convolved = nullptr;        // [tokens, conv_channels] after SiLU
-  float* decay = nullptr;            // [tokens, heads] exp(dt A) of the scan
-  float* time_step = nullptr;        // [tokens, heads] dt of the scan
-  float* attention_parts = nullptr;  // [attention_splits, heads, attention_record(head_dim)]
-  int64_t attention_splits = 0;      // attention_splits_for(context), of all segments of a launch
+  float* scores = nullptr;             // [tokens, experts] router
+  uint32_t* route_arrivals = nullptr;  // zero between launches: last-arrival counter of the router
+  float* convolved = nullptr;          // [tokens, conv_channels] after SiLU
+  float* decay = nullptr;              // [tokens, heads] exp(dt A) of the scan
+  float* time_step = nullptr;          // [tokens, heads] dt of the scan
+  float* attention_parts = nullptr;    // [attention_splits, heads, attention_record(head_dim)]
+  int64_t attention_splits = 0;        // attention_splits_for(context), of all segments of a launch
   uint32_t* counters = nullptr;  // [tokens, groups] zero between launches: last-arriver counters
 };
 

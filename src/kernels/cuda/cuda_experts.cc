@@ -22,7 +22,7 @@ namespace {
 
 // Rows of x a tile should have when an expert has `per_expert` of them on average (measured on an
 // H200; bench/NOTES.md).
-int tile_rows_for(int64_t per_expert) { return per_expert <= 16 ? 16 : 32; }
+int tile_rows_for(int64_t per_expert) { return per_expert <= 16 ? 16 : per_expert <= 48 ? 32 : 64; }
 
 const Mlp& any_expert(std::span<const Mlp> experts) {
   const auto it = std::find_if(experts.begin(), experts.end(),
@@ -120,7 +120,7 @@ void CudaBackend::experts_of_one_token(const ExpertsArgs& args, const Mlp& any) 
                                            .y_stride = shared_width};
     shared_table = tiled5_table(*args.shared->up.grid);
   }
-  tiled5_one(quantized_rows(args.x.q), shared_up, shared_table,
+  tiled5_one(quantized_rows(args.x.q), nullptr, shared_up, shared_table,
              {.table = table,
               .down = false,
               .rows = width,

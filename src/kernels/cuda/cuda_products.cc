@@ -9,6 +9,7 @@
 #include "kernels/cuda/exact_product.h"
 #include "kernels/cuda/matrix_forms.h"
 #include "kernels/cuda/matrix_kind.h"
+#include "kernels/cuda/norm_route.h"
 #include "kernels/cuda/plain_product.h"
 #include "kernels/cuda/planes_product.h"
 #include "kernels/cuda/rms_norm.h"
@@ -25,7 +26,7 @@ constexpr int64_t kWidestNorm = 131072;
 // many-row kernel, whose thread blocks are few when the matrix has few rows (measured on an H200;
 // bench/NOTES.md).
 bool few_rows(int64_t tokens, int64_t rows, int multiprocessors) {
-  if (tokens <= 16) return true;
+  if (tokens <= 8) return true;
   const int64_t many_blocks = (rows + 127) / 128 * ((tokens + 31) / 32);
   return tokens <= 48 && many_blocks < multiprocessors / 2;
 }
@@ -35,24 +36,28 @@ bool same_kind(const Matrix& a, const Matrix& b, Compute compute) {
          a.dtype == b.dtype;
 }
 
+RmsNormRows norm_call(const RmsNormArgs& args, uint32_t* non_finite) {
+  HLWQ_CHECK(args.x.cols <= kWidestNorm);
+  HLWQ_CHECK(args.out.x.rows == args.x.rows && args.out.x.cols == args.x.cols);
+  const QuantizedView& q = args.out.q;
+  return {.x = args.x.data,
+          .x_stride = args.x.stride,
+          .weight = args.weight,
+          .eps = args.eps,
+          .rows = args.x.rows,
+          .width = args.x.cols,
+          .y = args.out.x.data,
+          .y_stride = args.out.x.stride,
+          .xq = q.xq,
+          .sx = q.sx,
+          .sum = q.sum,
+          .non_finite = non_finite};
+}
+
 }  // namespace
 
 void CudaBackend::rms_norm(const RmsNormArgs& args) {
-  HLWQ_CHECK(args.x.cols <= kWidestNorm && args.out.x.rows == args.x.rows);
-  const QuantizedView& q = args.out.q;
-  cuda::rms_norm({.x = args.x.data,
-                  .x_stride = args.x.stride,
-                  .weight = args.weight,
-                  .eps = args.eps,
-                  .rows = args.x.rows,
-                  .width = args.x.cols,
-                  .y = args.out.x.data,
-                  .y_stride = args.out.x.stride,
-                  .xq = q.xq,
-                  .sx = q.sx,
-                  .sum = q.sum,
-                  .non_finite = non_finite_},
-                 stream_.get());
+  cuda::rms_norm(norm_call(args, non_finite_), stream_.get());
 }
 
 void CudaBackend::quantize(const QuantizeArgs& args) {
@@ -68,6 +73,32 @@ void CudaBackend::rotate(const F32View& x, float* rotated) {
 void CudaBackend::project(const ProjectArgs& args) {
   const int64_t tokens = args.x.x.rows;
   if (tokens == 0) return;
+  // One row of coded products is normed in their launch; the product of one row of anything else,
+  // or of many, is preceded by the norm.
+  std::optional<Norm> norm = args.norm;
+  if (norm &&
+      !(tokens == 1 && args.projections.size() <= kMostTargets &&
+        std::all_of(args.projections.begin(), args.projections.end(), [&](const Projection& p) {
+          return kind_of(p.weight, compute_) == MatrixKind::kTiled5 &&
+                 same_kind(p.weight, args.projections.front().weight, compute_) &&
+                 tiled5_one_takes(p.weight.blocks(), 0, limits_);
+        }))) {
+    rms_norm({.x = norm->x, .weight = norm->weight, .eps = norm->eps, .out = args.x});
+    norm.reset();
+  }
+  const RmsNormRows norm_rows = !norm ? RmsNormRows{}
+                                      : RmsNormRows{.x = norm->x.data,
+                                                    .x_stride = norm->x.stride,
+                                                    .weight = norm->weight,
+                                                    .eps = norm->eps,
+                                                    .rows = 1,
+                                                    .width = norm->x.cols,
+                                                    .y = nullptr,
+                                                    .y_stride = 0,
+                                                    .xq = nullptr,
+                                                    .sx = nullptr,
+                                                    .sum = nullptr,
+                                                    .non_finite = non_finite_};
   bool rotated = false;
   for (size_t first = 0, last; first < args.projections.size(); first = last) {
     const Matrix& any = args.projections[first].weight;
@@ -91,11 +122,16 @@ void CudaBackend::project(const ProjectArgs& args) {
         const QuantizedRows x = quantized_rows(args.x.q);
         HLWQ_CHECK(x.xq != nullptr && x.blocks == any.blocks());
         if (tokens == 1 && tiled5_one_takes(x.blocks, 0, limits_)) {
-          tiled5_one(x, targets, tiled5_table(*any.grid), {}, limits_, stream_.get());
+          tiled5_one(x, norm ? &norm_rows : nullptr, targets, tiled5_table(*any.grid), {}, limits_,
+                     stream_.get());
         } else if (few_rows(tokens, rows, limits_.multiprocessors)) {
           tiled5_few(x, tokens, targets, tiled5_table(*any.grid), {}, stream_.get());
         } else {
-          tiled5_many(x, tokens, targets, tiled5_table(*any.grid), {}, 32, stream_.get());
+          tiled5_many(x, tokens, targets, tiled5_table(*any.grid), {},
+                      tokens <= 16   ? 16
+                      : tokens <= 32 ? 32
+                                     : 64,
+                      stream_.get());
         }
         break;
       }
@@ -128,27 +164,37 @@ void CudaBackend::embed(const EmbedArgs& args) {
 }
 
 void CudaBackend::route(const RouteArgs& args) {
-  const int64_t tokens = args.u.rows, experts = args.gate.rows;
+  const int64_t tokens = args.u.x.rows, experts = args.gate.rows;
   if (tokens == 0) return;
-  HLWQ_CHECK(!args.gate.coded() && args.gate.cols == args.u.cols);
+  HLWQ_CHECK(!args.gate.coded() && args.gate.cols == args.u.x.cols);
+  HLWQ_CHECK(args.x.data != args.u.x.data);
   HLWQ_CHECK(tokens <= scratch_.tokens && experts <= scratch_.experts);
+  const RmsNormArgs norm{.x = args.x, .weight = args.norm_weight, .eps = args.eps, .out = args.u};
+  const RouteRows choice{.scores = scratch_.scores,
+                         .correction_bias = args.correction_bias,
+                         .tokens = tokens,
+                         .experts = experts,
+                         .groups = args.groups,
+                         .groups_used = args.groups_used,
+                         .experts_used = args.experts_used,
+                         .normalize = args.normalize,
+                         .scale = args.scale,
+                         .ids = args.ids,
+                         .weights = args.weights};
+  const NormRoute together{.norm = norm_call(norm, non_finite_),
+                           .gate = args.gate.data,
+                           .type = plain_type(args.gate.dtype),
+                           .scores = scratch_.scores,
+                           .route = choice,
+                           .arrivals = scratch_.route_arrivals};
+  if (norm_route_takes(together, limits_)) return norm_route(together, limits_, stream_.get());
+
+  rms_norm(norm);
   ProductTargets targets;
   targets.target[targets.count++] = {
       .matrix = args.gate.data, .rows = experts, .y = scratch_.scores, .y_stride = experts};
-  plain_product(plain_rows(args.u), tokens, targets, plain_type(args.gate.dtype), {},
-                stream_.get());
-  route_rows({.scores = scratch_.scores,
-              .correction_bias = args.correction_bias,
-              .tokens = tokens,
-              .experts = experts,
-              .groups = args.groups,
-              .groups_used = args.groups_used,
-              .experts_used = args.experts_used,
-              .normalize = args.normalize,
-              .scale = args.scale,
-              .ids = args.ids,
-              .weights = args.weights},
-             stream_.get());
+  plain_product(plain_rows(args.u.x), tokens, targets, together.type, {}, stream_.get());
+  route_rows(choice, stream_.get());
 }
 
 void CudaBackend::add(const AddArgs& args) {

@@ -65,6 +65,7 @@ Status CudaBackend::reserve_scratch(const ScratchNeeds& needs) {
     arena.add(s.tiles, s.pairs > 0 ? s.pairs / kFewRows + s.experts + 1 : 0);
     arena.add(s.tile_count, s.pairs > 0 ? 1 : 0);
     arena.add(s.scores, s.tokens * s.experts);
+    arena.add(s.route_arrivals, s.experts > 0 ? 1 : 0);
     arena.add(s.convolved, s.tokens * mamba.conv_channels());
     arena.add(s.decay, s.tokens * mamba.heads);
     arena.add(s.time_step, s.tokens * mamba.heads);

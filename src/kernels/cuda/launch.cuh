@@ -34,11 +34,15 @@ struct Launch {
   cudaStream_t stream = nullptr;
 };
 
-// Lets a kernel's launches ask for all the dynamic shared memory of the device.
+// Lets a kernel's launches ask for all the shared memory of the device that the kernel does not
+// declare itself.
 template <typename... Params>
 void allow_shared_bytes(void (*kernel)(Params...), const DeviceLimits& device) {
-  HLWQ_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                 static_cast<int>(device.shared_bytes)));
+  cudaFuncAttributes attributes;
+  HLWQ_CUDA(cudaFuncGetAttributes(&attributes, kernel));
+  HLWQ_CUDA(
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                           static_cast<int>(device.shared_bytes - attributes.sharedSizeBytes)));
 }
 
 // Errors throw. The kernel must call wait_for_inputs.

@@ -68,10 +68,12 @@ class ChunkCopies {
 #pragma unroll
     for (int i = 0; i < kChunk / kBcTokens; ++i) {
       if (bc_token_ + i * kBcTokens < count)
-        copy_async16(bc + 4 * kThreads * i, bc_ + i * kBcTokens * token_stride_, true);
+        copy_async16(shared_address(bc + 4 * kThreads * i), bc_ + i * kBcTokens * token_stride_,
+                     true);
     }
-    if (x_token_ < count) copy_async16(&stage.x[0][0] + 4 * thread, x_, has_x_);
-    if (rate_token_ < count) copy_async4(&stage.rates[thread % 2][rate_token_], rate_, true);
+    if (x_token_ < count) copy_async16(shared_address(&stage.x[0][0] + 4 * thread), x_, has_x_);
+    if (rate_token_ < count)
+      copy_async4(shared_address(&stage.rates[thread % 2][rate_token_]), rate_, true);
     bc_ += kChunk * token_stride_;
     x_ += kChunk * token_stride_;
     rate_ += kChunk * rate_stride_;

@@ -1,16 +1,15 @@
 // mamba_step.cu: a Mamba-2 mixer for segments of one token, all of it in one launch.
-// Math    docs/math.md#mamba-2: convolution, SiLU, dt, S = e^(dt A) S + dt x (outer) B, S . C + D
-// x,
+// Math    docs/math.md#mamba-2: convolution, SiLU, dt, S = decay S + dt x (outer) B, S . C + D x,
 //         times silu(z), group norm, int8. Same order of operations as convolve, scan, norm
 // Shapes  state % 4 == 0 up to 128 (up to 64: half a warp a row), head_dim % 4 == 0, state pool
 //         aligned to 16 bytes, kernel up to 8; any heads, groups
 // Bytes   8 * heads * head_dim * state + 8 * channels * (kernel - 1) + weights of the convolution;
 //         30B (64 heads of 64, state 128, kernel 4): 4.19 + 0.15 + 0.12 = 4.5 MB a segment
 // Floor   4.5 MB at 4.3 TB/s = 1.04 us
-// Method  a CTA has 32 (64) rows of one head's state: 128 CTAs a segment. Its state is asked for
-//         before the inputs are waited for. It convolves its own x and, like the others of its
+// Method  a CTA has 32 (64) rows of one head's state: 128 CTAs a segment. Its state is brought to
+//         L2 before the inputs are waited for. It convolves its own x and, like the others of its
 //         group, all of B and C; the windows of B and C are moved by the last CTA of the group to
-//         arrive, when nobody reads them any more. That CTA also norms the group.
+//         arrive, when nobody reads them any more. That CTA also norms the group
 
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/mamba.h"

@@ -10,11 +10,10 @@
 //         One token: 1 x 1, weights asked for eight steps ahead and before x is waited for. Many:
 //         4 x 8, 16 warps a CTA that share rows and tokens through L1
 
-#include <cuda_fp16.h>
-
 #include <type_traits>
 
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/plain_lanes.cuh"
 #include "kernels/cuda/plain_product.h"
 #include "kernels/cuda/product_grid.cuh"
 #include "kernels/cuda/warp_sums.cuh"
@@ -22,39 +21,11 @@
 namespace hlwq::cuda {
 namespace {
 
-constexpr int kStep = 128;  // columns of one step of a warp
-
 struct PlainArgs {
   PlainRows x;
   ProductGrid grid;
   int token_warps = 1;  // warps of a CTA that share rows; the others share tokens
 };
-
-// Four weights as they lie in memory.
-template <PlainType kType>
-struct Weights4 {
-  using Raw = uint2;
-};
-template <>
-struct Weights4<PlainType::kF32> {
-  using Raw = uint4;
-};
-
-template <PlainType kType>
-__device__ __forceinline__ float4 widen(const typename Weights4<kType>::Raw& raw) {
-  if constexpr (kType == PlainType::kF32) {
-    return make_float4(__uint_as_float(raw.x), __uint_as_float(raw.y), __uint_as_float(raw.z),
-                       __uint_as_float(raw.w));
-  } else if constexpr (kType == PlainType::kBF16) {
-    return make_float4(__uint_as_float(raw.x << 16), __uint_as_float(raw.x & 0xffff0000u),
-                       __uint_as_float(raw.y << 16), __uint_as_float(raw.y & 0xffff0000u));
-  } else {
-    const auto half = [](uint32_t bits) {
-      return __half2float(__ushort_as_half(static_cast<unsigned short>(bits & 0xffffu)));
-    };
-    return make_float4(half(raw.x), half(raw.x >> 16), half(raw.y), half(raw.y >> 16));
-  }
-}
 
 // Columns k .. k+3 of a row of weights, zeros beyond `cols`.
 template <PlainType kType, bool kAligned>
@@ -94,10 +65,6 @@ __device__ __forceinline__ float4 load_x(const float* row, int k, int cols) {
   return x;
 }
 
-__device__ __forceinline__ float multiply_add(const float4& w, const float4& x, float sum) {
-  return fmaf(w.w, x.w, fmaf(w.z, x.z, fmaf(w.y, x.y, fmaf(w.x, x.x, sum))));
-}
-
 // kAhead > 1: so many steps of weights are in registers while as many more are on their way.
 template <PlainType kType, bool kAligned, int kRows, int kTokens, int kAhead, int kMostWarps>
 __global__ void __launch_bounds__(kMostWarps * 32)
@@ -120,13 +87,14 @@ __global__ void __launch_bounds__(kMostWarps * 32)
     const int64_t at = min(row + r, job.rows - 1);  // rows beyond repeat the last one
     weights[r] = job.matrix + at * cols * kBytes;
   }
-  // Step `first / kStep` and those after it.
+  // Step `first / kPlainStep` and those after it.
   const auto load_group = [&](Raw(&group)[kAhead][kRows], int first) {
 #pragma unroll
     for (int i = 0; i < kAhead; ++i)
 #pragma unroll
       for (int r = 0; r < kRows; ++r)
-        group[i][r] = load_weights<kType, kAligned>(weights[r], first + i * kStep + 4 * lane, cols);
+        group[i][r] =
+            load_weights<kType, kAligned>(weights[r], first + i * kPlainStep + 4 * lane, cols);
   };
   constexpr bool kPrefetches = kAhead > 1;  // else other warps hide the wait
   Raw next[kAhead][kRows];
@@ -141,26 +109,26 @@ __global__ void __launch_bounds__(kMostWarps * 32)
     for (int t = 0; t < kTokens; ++t)
       x[t] = a.x.x + job.row_of(min(input + t, job.end - 1)) * a.x.stride;
     float sums[kTokens * kRows] = {};
-    for (int first = 0; first < cols; first += kAhead * kStep) {
+    for (int first = 0; first < cols; first += kAhead * kPlainStep) {
       Raw now[kAhead][kRows];
       if constexpr (kPrefetches) {
 #pragma unroll
         for (int i = 0; i < kAhead; ++i)
 #pragma unroll
           for (int r = 0; r < kRows; ++r) now[i][r] = next[i][r];
-        load_group(next, first + kAhead * kStep);
+        load_group(next, first + kAhead * kPlainStep);
       } else {
         load_group(now, first);
       }
 #pragma unroll
       for (int i = 0; i < kAhead; ++i) {
-        if (i > 0 && first + i * kStep >= cols) continue;
+        if (i > 0 && first + i * kPlainStep >= cols) continue;
         float4 w[kRows];
 #pragma unroll
         for (int r = 0; r < kRows; ++r) w[r] = widen<kType>(now[i][r]);
 #pragma unroll
         for (int t = 0; t < kTokens; ++t) {
-          const float4 in = load_x<kAligned>(x[t], first + i * kStep + 4 * lane, cols);
+          const float4 in = load_x<kAligned>(x[t], first + i * kPlainStep + 4 * lane, cols);
 #pragma unroll
           for (int r = 0; r < kRows; ++r)
             sums[t * kRows + r] = multiply_add(w[r], in, sums[t * kRows + r]);

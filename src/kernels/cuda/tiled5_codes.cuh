@@ -50,6 +50,16 @@ __device__ __forceinline__ void multiply_add(int32_t (&c)[4], uint32_t a0, uint3
       : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
 
+// The same with c not read but taken to be `start` in every element.
+__device__ __forceinline__ void multiply_from(int32_t start, int32_t (&c)[4], uint32_t a0,
+                                              uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0,
+                                              uint32_t b1) {
+  asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+      "{%10,%10,%10,%10};"
+      : "=r"(c[0]), "=r"(c[1]), "=r"(c[2]), "=r"(c[3])
+      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1), "r"(start));
+}
+
 // Weights are read once a step: around L1, and issued where they stand in the source, so that they
 // can be on their way before the kernel waits for its inputs.
 __device__ __forceinline__ uint4 load_weights16(const void* p) {

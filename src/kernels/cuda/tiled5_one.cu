@@ -13,17 +13,20 @@
 // Source  own
 
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/row_norm.cuh"
 #include "kernels/cuda/tiled5_stream.cuh"
+#include "kernels/cuda/warp_sums.cuh"
 
 namespace hlwq::cuda {
 namespace {
 
-constexpr int kMostWarps = 18;
-constexpr int kStages = 2;
+constexpr int kMostWarps = 16;
+constexpr int kChunkStages = 2;
 constexpr int kMostPairs = 32 - kMostTargets;  // a lane for each matrix of a launch
 
 struct OneArgs {
-  QuantizedRows x;
+  QuantizedRows x;   // unless the row is normed here
+  RmsNormRows norm;  // of one row, which the product reads
   ProductTargets targets;
   int first_tile[kMostTargets + 1];  // of each target among the dense tiles; the last: their number
   Tiled5Table codes;
@@ -55,22 +58,75 @@ __device__ __forceinline__ Place place_of(const OneArgs& a, const Share& share, 
   return {which, tile - a.first_tile[which], a.first_tile[which + 1] - a.first_tile[which]};
 }
 
+// Shared memory of a row that is normed here.
+struct NormedRow {
+  uint4* xq;             // [blocks][8]
+  float* sx;             // [blocks]
+  int32_t* sum;          // [blocks]
+  float* block_squares;  // [blocks up to a multiple of kSquaresAtOnce]
+};
+__host__ __device__ constexpr int squares_room(int blocks) {
+  return (blocks + kSquaresAtOnce - 1) / kSquaresAtOnce * kSquaresAtOnce;
+}
+constexpr size_t normed_bytes(int blocks) {
+  return static_cast<size_t>(blocks) * (kBlock + 8) +
+         static_cast<size_t>(squares_room(blocks)) * sizeof(float) + 16;
+}
+
+// Norms, rotates and quantizes the row, as rms_norm.cu does and with its bits; every CTA for
+// itself, which takes less time than a launch. All warps call it; the row is complete for all on
+// return.
+__device__ __forceinline__ void norm_row(const RmsNormRows& norm, int blocks,
+                                         const NormedRow& row) {
+  const int warps = blockDim.x / 32, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const auto width = static_cast<int>(norm.width);
+  const bool aligned =
+      ((reinterpret_cast<uintptr_t>(norm.x) | reinterpret_cast<uintptr_t>(norm.weight)) & 15) == 0;
+  float v[4], weight[4];
+  for (int block = warp; block < squares_room(blocks); block += warps) {
+    float squares[1] = {0.0f};
+    if (block < blocks) {
+      load_lane4(v, norm.x, block * kBlock + 4 * lane, width, aligned);
+      squares[0] = squares_of_lane(v);
+    }
+    sum_over_lanes<1>(squares);
+    if (lane == 0) row.block_squares[block] = squares[0];
+  }
+  __syncthreads();  // block_squares is complete before anyone adds it up
+  const float scale = norm_scale(row.block_squares, blocks, norm);
+  for (int block = warp; block < blocks; block += warps) {
+    load_lane4(v, norm.x, block * kBlock + 4 * lane, width, aligned);
+    load_lane4(weight, norm.weight, block * kBlock + 4 * lane, width, aligned);
+    norm_lane(v, weight, scale);
+    const LaneBlock q = rotate_quantize_lanes(v);
+    reinterpret_cast<uint32_t*>(row.xq + block * 8)[lane] = q.xq;
+    if (lane == 0) {
+      row.sx[block] = q.sx;
+      row.sum[block] = q.sum;
+      if (!q.finite) *norm.non_finite = 1;
+    }
+  }
+  __syncthreads();  // the row is complete before any warp multiplies
+}
+
 // What a warp does: one chunk of every `every`-th tile of the CTA from `turn` on.
 struct WarpPart {
   int chunk, turn, every;
 };
 
-// Streams a warp's part. kFull: its chunk has all kChunkBlocks blocks.
-template <bool kFull>
+// Streams a warp's part. kBlocks: of its chunk, as in multiply_part.
+template <int kBlocks, bool kNorm>
 __device__ __forceinline__ void stream_part(const OneArgs& a, const Share& share,
-                                            const WarpPart& part, TileCodes* stages, float* sums) {
+                                            const WarpPart& part, unsigned char* memory,
+                                            const NormedRow& row, float* sums) {
+  using Ring = TileRing<kChunkStages, kBlocks>;
   const auto blocks = static_cast<int>(a.x.blocks);
   const int chunks = (blocks + kChunkBlocks - 1) / kChunkBlocks;
   const int lane = threadIdx.x % 32;
   const int first = part.chunk * kChunkBlocks, count = min(kChunkBlocks, blocks - first);
   // The matrices, one a lane; the experts' are known after the wait.
   const std::byte* matrix = lane < a.targets.count ? a.targets.target[lane].matrix : nullptr;
-  TileRing<kStages, kFull> ring(stages);
+  Ring ring(memory);
   TileRun run;
   int ask = part.turn;  // tile of the CTA with which the next run begins
   const auto request = [&](int limit) {
@@ -87,7 +143,7 @@ __device__ __forceinline__ void stream_part(const OneArgs& a, const Share& share
     ring.request(run);
   };
   int requested = 0;
-  for (; requested < kStages && (run.left > 0 || ask < share.dense); ++requested)
+  for (; requested < Ring::kStages && (run.left > 0 || ask < share.dense); ++requested)
     request(share.dense);
   // The kernel that sums experts' outputs reads the router's ids before it waits, two launches
   // later: it may not start before the router is done.
@@ -98,26 +154,41 @@ __device__ __forceinline__ void stream_part(const OneArgs& a, const Share& share
     const ExpertEntry& entry = a.experts.table[a.experts.ids[lane - kMostTargets]];
     matrix = a.experts.down ? entry.down : entry.up;
   }
-  for (; requested < kStages; ++requested) request(share.tiles);
+  for (; requested < Ring::kStages; ++requested) request(share.tiles);
 
-  const PartInput in = load_part_input(a.x, 0, first, count);
+  QuantizedRows x = a.x;
+  if constexpr (kNorm) {
+    norm_row(a.norm, blocks, row);
+    x = {reinterpret_cast<const int8_t*>(row.xq), row.sx, row.sum, blocks};
+  }
+  const PartInput in = load_part_input(x, 0, first, count);
   for (int tile = part.turn; tile < share.tiles; tile += part.every) {
-    const TileCodes& codes = ring.next();
+    const auto& codes = ring.next();
     const float sum =
-        multiply_part<kFull>(tile < share.dense ? a.codes : a.experts.codes, codes, in, count);
+        multiply_part<kBlocks>(tile < share.dense ? a.codes : a.experts.codes, codes, in, count);
     if (lane % 4 == 0) sums[(tile * chunks + part.chunk) * 8 + lane / 4] = sum;
     __syncwarp();  // all lanes have read the stage that is filled next
     request(share.tiles);
   }
 }
 
+template <bool kNorm>
 __global__ void __launch_bounds__(kMostWarps * 32) tiled5_one_row(const OneArgs a) {
   extern __shared__ __align__(16) unsigned char shared[];
   const auto blocks = static_cast<int>(a.x.blocks);
   const int chunks = (blocks + kChunkBlocks - 1) / kChunkBlocks;
   const int warps = blockDim.x / 32, warp = threadIdx.x / 32;
-  auto* const rings = reinterpret_cast<TileCodes*>(shared);              // [warps][kStages]
-  auto* const sums = reinterpret_cast<float*>(rings + warps * kStages);  // [most_tiles][chunks][8]
+  constexpr size_t kRingBytes = kChunkStages * kTileCodesBytes;
+  auto* const sums = reinterpret_cast<float*>(shared + warps * kRingBytes);  // [tiles][chunks][8]
+
+  NormedRow row = {};
+  if constexpr (kNorm) {
+    row.xq = reinterpret_cast<uint4*>(
+        (reinterpret_cast<uintptr_t>(sums + a.most_tiles * chunks * 8) + 15) / 16 * 16);
+    row.block_squares = reinterpret_cast<float*>(row.xq + blocks * 8);
+    row.sx = row.block_squares + squares_room(blocks);
+    row.sum = reinterpret_cast<int32_t*>(row.sx + blocks);
+  }
 
   const auto part_of = [](int all, int index) {
     return static_cast<int>(static_cast<int64_t>(all) * index / gridDim.x);
@@ -133,10 +204,14 @@ __global__ void __launch_bounds__(kMostWarps * 32) tiled5_one_row(const OneArgs 
   const bool last = warp >= full_warps;
   const WarpPart part = last ? WarpPart{chunks - 1, warp - full_warps, warps - full_warps}
                              : WarpPart{warp % (chunks - 1), warp / (chunks - 1), a.chunk_warps};
-  if (!last || blocks % kChunkBlocks == 0) {
-    stream_part<true>(a, share, part, rings + warp * kStages, sums);
+  unsigned char* const ring = shared + warp * kRingBytes;
+  const int part_blocks = min(kChunkBlocks, blocks - part.chunk * kChunkBlocks);
+  if (part_blocks == kChunkBlocks) {
+    stream_part<kChunkBlocks, kNorm>(a, share, part, ring, row, sums);
+  } else if (part_blocks == 1) {
+    stream_part<1, kNorm>(a, share, part, ring, row, sums);
   } else {
-    stream_part<false>(a, share, part, rings + warp * kStages, sums);
+    stream_part<0, kNorm>(a, share, part, ring, row, sums);
   }
   __syncthreads();  // every chunk sum is written before they are added up
 
@@ -158,33 +233,39 @@ __global__ void __launch_bounds__(kMostWarps * 32) tiled5_one_row(const OneArgs 
   }
 }
 
-// Warps of every full chunk and of the last one, in proportion to their time: a tile's part costs
-// about as much as a block and a half on top of its blocks.
+// Warps of every full chunk and of the last one, which may be shorter.
 struct Warps {
   int each, last;
   [[nodiscard]] int all(int chunks) const { return (chunks - 1) * each + last; }
 };
-Warps warps_for(int chunks, int last_blocks) {
-  const int full_cost = 2 * kChunkBlocks + 3, last_cost = 2 * last_blocks + 3;
-  Warps warps = {0, 0};
+// A tile's part costs about as much as half a block on top of its blocks. A CTA's time goes with
+// the turns its warps take over the tiles, times the warps that share a multiprocessor and some
+// more for what a turn costs by itself (a fit to times on an H200; bench/NOTES.md).
+Warps warps_for(int chunks, int last_blocks, int tiles) {
+  const int full_cost = 2 * kChunkBlocks + 1, last_cost = 2 * last_blocks + 1;
+  Warps best = {1, 1};
+  int best_time = 0;
   for (int each = 1;; ++each) {
-    const Warps more = {each, (each * last_cost + full_cost - 1) / full_cost};
-    if (more.all(chunks) > kMostWarps) return warps;
-    warps = more;
+    const Warps warps = {each, (each * last_cost + full_cost - 1) / full_cost};
+    if (warps.all(chunks) > kMostWarps) return best;
+    const int time = (tiles + each - 1) / each * (warps.all(chunks) + 6);
+    if (each == 1 || time < best_time) best = warps, best_time = time;
   }
 }
 
 size_t shared_bytes_for(int warps, int chunks, int tiles) {
-  return static_cast<size_t>(warps * kStages) * sizeof(TileCodes) +
+  return static_cast<size_t>(warps * kChunkStages) * kTileCodesBytes +
          static_cast<size_t>(tiles * chunks * 8) * sizeof(float);
 }
 
 }  // namespace
 
-void tiled5_one(const QuantizedRows& x, const ProductTargets& targets, const Tiled5Table& codes,
-                const Tiled5Experts& experts, const DeviceLimits& device, cudaStream_t stream) {
+void tiled5_one(const QuantizedRows& x, const RmsNormRows* norm, const ProductTargets& targets,
+                const Tiled5Table& codes, const Tiled5Experts& experts, const DeviceLimits& device,
+                cudaStream_t stream) {
   const auto tiles_of = [](int64_t rows) { return static_cast<int>((rows + 7) / 8); };
   OneArgs args = {.x = x,
+                  .norm = norm == nullptr ? RmsNormRows{} : *norm,
                   .targets = targets,
                   .first_tile = {},
                   .codes = codes,
@@ -203,19 +284,24 @@ void tiled5_one(const QuantizedRows& x, const ProductTargets& targets, const Til
     args.all_expert_tiles = static_cast<int>(experts.most_tiles) * args.expert_tiles;
   if (tiles + args.all_expert_tiles == 0) return;
   const auto chunks = static_cast<int>((x.blocks + kChunkBlocks - 1) / kChunkBlocks);
-  const Warps shares = warps_for(chunks, static_cast<int>(x.blocks) - (chunks - 1) * kChunkBlocks);
-  args.chunk_warps = shares.each;
-  const int warps = shares.all(chunks);
   // One CTA a multiprocessor, or more while the chunk sums of its tiles do not fit.
   int ctas = device.multiprocessors;
   size_t shared_bytes = 0;
+  int warps = 0;
   for (;; ctas *= 2) {
+    const int all_tiles = tiles + args.all_expert_tiles;
+    const Warps shares = warps_for(chunks, static_cast<int>(x.blocks) - (chunks - 1) * kChunkBlocks,
+                                   (all_tiles + ctas - 1) / ctas);
+    args.chunk_warps = shares.each;
+    warps = shares.all(chunks);
     args.most_tiles = tiles / ctas + args.all_expert_tiles / ctas + 2;
-    shared_bytes = shared_bytes_for(warps, chunks, args.most_tiles);
+    shared_bytes = shared_bytes_for(warps, chunks, args.most_tiles) +
+                   (norm == nullptr ? 0 : normed_bytes(static_cast<int>(x.blocks)));
     if (shared_bytes <= device.shared_bytes || args.most_tiles == 2) break;
   }
-  allow_shared_bytes(tiled5_one_row, device);
-  launch(tiled5_one_row,
+  const auto kernel = norm == nullptr ? tiled5_one_row<false> : tiled5_one_row<true>;
+  allow_shared_bytes(kernel, device);
+  launch(kernel,
          {.grid = static_cast<unsigned>(ctas),
           .block = static_cast<unsigned>(warps * 32),
           .shared_bytes = shared_bytes,
@@ -226,7 +312,8 @@ void tiled5_one(const QuantizedRows& x, const ProductTargets& targets, const Til
 bool tiled5_one_takes(int64_t blocks, int64_t pairs, const DeviceLimits& device) {
   const auto chunks = static_cast<int>((blocks + kChunkBlocks - 1) / kChunkBlocks);
   return chunks <= kMostWarps && pairs <= kMostPairs &&
-         shared_bytes_for(kMostWarps, chunks, 2) <= device.shared_bytes;
+         shared_bytes_for(kMostWarps, chunks, 2) + normed_bytes(static_cast<int>(blocks)) <=
+             device.shared_bytes;
 }
 
 }  // namespace hlwq::cuda

@@ -10,6 +10,7 @@
 #include "kernels/cuda/device_limits.h"
 #include "kernels/cuda/expert_tiles.h"
 #include "kernels/cuda/product.h"
+#include "kernels/cuda/rms_norm.h"
 
 namespace hlwq::cuda {
 
@@ -41,10 +42,13 @@ inline constexpr int kFewRows = 8;
 inline constexpr int kManyRows[] = {16, 32, 64};
 
 // One row of x against the targets (all with the same table) and, in the same launch, the experts
-// when experts.table is not null (its x is the same). The product of single-stream decode.
+// when experts.table is not null (its x is the same). The product of single-stream decode. With
+// `norm` (one row; its y, xq, sx and sum are not used) the row is normed first, and of x only the
+// number of blocks counts.
 // tiled5_one_takes: so many blocks a row and experts at once are within its limits.
-void tiled5_one(const QuantizedRows& x, const ProductTargets& targets, const Tiled5Table& codes,
-                const Tiled5Experts& experts, const DeviceLimits& device, cudaStream_t stream);
+void tiled5_one(const QuantizedRows& x, const RmsNormRows* norm, const ProductTargets& targets,
+                const Tiled5Table& codes, const Tiled5Experts& experts, const DeviceLimits& device,
+                cudaStream_t stream);
 [[nodiscard]] bool tiled5_one_takes(int64_t blocks, int64_t pairs, const DeviceLimits& device);
 
 // x [tokens] against the targets (all with the same table) and, in the same launch, the experts

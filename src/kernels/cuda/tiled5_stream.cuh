@@ -19,12 +19,14 @@
 
 namespace hlwq::cuda {
 
-// A tile's part in shared memory.
+// A tile's part of up to kBlocks blocks in shared memory.
+template <int kBlocks>
 struct __align__(16) TileCodes {
-  uint4 indices[kChunkBlocks][32];
-  uint32_t signs[kChunkBlocks][32];
-  uint16_t norms[kChunkBlocks][8];
+  uint4 indices[kBlocks][32];
+  uint32_t signs[kBlocks][32];
+  uint16_t norms[kBlocks][8];
 };
+inline constexpr size_t kTileCodesBytes = sizeof(TileCodes<kChunkBlocks>);
 
 // x of a part, as one lane needs it.
 struct PartInput {
@@ -54,25 +56,29 @@ __device__ __forceinline__ PartInput load_part_input(const QuantizedRows& x, int
   return in;
 }
 
-// The part's sum for row lane / 4 of a tile (every lane of a row has it), by D1. kFull: all of
-// kChunkBlocks blocks.
-template <bool kFull>
-__device__ __forceinline__ float multiply_part(const Tiled5Table& table, const TileCodes& codes,
+// The part's sum for row lane / 4 of a tile (every lane of a row has it), by D1. kBlocks: its
+// blocks, or 0 when only `blocks` says (fewer than kChunkBlocks).
+template <int kBlocks, typename Codes>
+__device__ __forceinline__ float multiply_part(const Tiled5Table& table, const Codes& codes,
                                                const PartInput& in, int blocks) {
   const int lane = threadIdx.x % 32, row = lane / 4;
+  if (kBlocks > 0) blocks = kBlocks;
   float total = 0;
 #pragma unroll
-  for (int i = 0; i < kChunkBlocks; i += 2) {
-    if (!kFull && i >= blocks) break;
-    // With an odd number of blocks the second of the last pair is what the ring held before; its
-    // sum is left out.
-    const uint4 first = codes.indices[i][lane], second = codes.indices[i + 1][lane];
-    const uint32_t first_signs = codes.signs[i][lane], second_signs = codes.signs[i + 1][lane];
+  for (int i = 0; i < (kBlocks > 0 ? kBlocks : kChunkBlocks); i += 2) {
+    if (i >= blocks) break;
+    // Without a second block its place in A is empty, or what the ring held before: that sum is
+    // left out.
+    constexpr bool kPair = kBlocks != 1;
+    const uint4 first = codes.indices[i][lane];
+    const uint4 second = kPair ? codes.indices[i + 1][lane] : make_uint4(0, 0, 0, 0);
+    const uint32_t first_signs = codes.signs[i][lane];
+    const uint32_t second_signs = kPair ? codes.signs[i + 1][lane] : 0u;
     const uint4 &low = in.xq[i / 2][0], &high = in.xq[i / 2][1];
     int32_t dot[4] = {0, 0, 0, 0};
     const auto step = [&](uint32_t a, uint32_t b, int j, uint32_t x0, uint32_t x1) {
       const Weights8 w0 = decode_weights(table, a, first_signs, j);
-      const Weights8 w1 = decode_weights(table, b, second_signs, j);
+      const Weights8 w1 = kPair ? decode_weights(table, b, second_signs, j) : Weights8{0u, 0u};
       multiply_add(dot, w0.low, w1.low, w0.high, w1.high, x0, x1);
     };
     step(first.x, second.x, 0, low.x, low.y);
@@ -84,7 +90,7 @@ __device__ __forceinline__ float multiply_part(const Tiled5Table& table, const T
                         in.sx[block] * table.factor, centered_dot(sum, in.sum[block]), total);
     };
     add(i, dot[0]);
-    if (kFull || i + 1 < blocks) add(i + 1, dot[3]);
+    if (kPair && i + 1 < blocks) add(i + 1, dot[3]);
   }
   return total;
 }
@@ -111,25 +117,29 @@ __device__ __forceinline__ TileRun tile_run(const std::byte* matrix, int tiles, 
           min(kChunkBlocks, row_blocks - first_block)};
 }
 
-// A warp's ring. Every lane calls everything. kFull: every run's parts have all their blocks.
-template <int kStages, bool kFull>
+// A warp's ring. Every lane calls everything. kBlocks as in multiply_part. Parts of one block have
+// more stages in the same memory, so that as much is on its way as with whole chunks.
+template <int kChunkStages, int kBlocks>
 class TileRing {
  public:
-  __device__ explicit TileRing(TileCodes* stages)
-      : stages_(stages),
-        to_(static_cast<uint32_t>(__cvta_generic_to_shared(stages)) + threadIdx.x % 32 * 16) {}
+  static constexpr int kStages = kBlocks == 1 ? kChunkStages * kChunkBlocks : kChunkStages;
+  using Codes = TileCodes<kBlocks == 1 ? 1 : kChunkBlocks>;
+  __device__ explicit TileRing(unsigned char* memory)
+      : stages_(reinterpret_cast<Codes*>(memory)),
+        to_(shared_address(memory) + threadIdx.x % 32 * 16) {}
 
   // Starts the copies of the run's next tile; one commit group, empty without tiles left.
   __device__ __forceinline__ void request(TileRun& run) {
     const int lane = threadIdx.x % 32;
     if (run.left > 0) {
-      const uint32_t to = to_ + filling_ * static_cast<uint32_t>(sizeof(TileCodes));
+      constexpr int kRoom = kBlocks == 1 ? 1 : kChunkBlocks;
+      const int blocks = kBlocks > 0 ? kBlocks : run.blocks;
+      const uint32_t to = to_ + filling_ * static_cast<uint32_t>(sizeof(Codes));
 #pragma unroll
-      for (int i = 0; i < kChunkBlocks; ++i)
-        if (kFull || i < run.blocks) copy_async16(to + i * 512, run.indices + i * 512);
-      if (kFull || lane < run.blocks * 8) copy_async16(to + kChunkBlocks * 512, run.signs);
-      if (lane < (kFull ? kChunkBlocks : run.blocks))
-        copy_async16(to + kChunkBlocks * 640, run.norms);
+      for (int i = 0; i < kRoom; ++i)
+        if (i < blocks) copy_async16(to + i * 512, run.indices + i * 512);
+      if (kBlocks == kChunkBlocks || lane < blocks * 8) copy_async16(to + kRoom * 512, run.signs);
+      if (lane < blocks) copy_async16(to + kRoom * 640, run.norms);
       run.indices += run.step * 512;
       run.signs += run.step * 128;
       run.norms += run.step * 16;
@@ -139,16 +149,16 @@ class TileRing {
     filling_ = filling_ + 1 == kStages ? 0 : filling_ + 1;
   }
   // The oldest tile that was requested, once it is there.
-  __device__ __forceinline__ const TileCodes& next() {
+  __device__ __forceinline__ const Codes& next() {
     wait_for_copies<kStages - 1>();
     __syncwarp();  // what other lanes copied has arrived too
-    const TileCodes& codes = stages_[reading_];
+    const Codes& codes = stages_[reading_];
     reading_ = reading_ + 1 == kStages ? 0 : reading_ + 1;
     return codes;
   }
 
  private:
-  TileCodes* stages_;
+  Codes* stages_;
   uint32_t to_;
   int filling_ = 0, reading_ = 0;
 };

@@ -36,8 +36,8 @@ struct Place {
 __global__ void __launch_bounds__(kWarps * 32) sum_experts(const Tiled5Sum a, const Shape shape) {
   extern __shared__ __align__(16) unsigned char shared[];
   const auto pairs = static_cast<int>(a.pairs);
-  auto* const rings = reinterpret_cast<TileCodes*>(shared);               // [kWarps][kStages]
-  auto* const sums = reinterpret_cast<float*>(rings + kWarps * kStages);  // [most_tiles][parts][8]
+  auto* const sums = reinterpret_cast<float*>(
+      shared + kWarps * kStages * kTileCodesBytes);                 // [most_tiles][parts][8]
   float* const totals = sums + shape.most_tiles * shape.parts * 8;  // [most_tiles][pairs + 1][8]
   const int thread = threadIdx.x, warp = thread / 32, lane = thread % 32;
   const auto share = [&](int part) {
@@ -57,7 +57,7 @@ __global__ void __launch_bounds__(kWarps * 32) sum_experts(const Tiled5Sum a, co
     return Place{which, (part - which * shape.expert_chunks) * kChunkBlocks,
                  which < pairs ? shape.expert_blocks : shape.shared_blocks};
   };
-  TileRing<kStages, false> ring(rings + warp * kStages);
+  TileRing<kStages, 0> ring(shared + warp * kStages * kTileCodesBytes);
   TileRun run;
   int ask_part = warp;
   const auto request = [&] {
@@ -82,10 +82,10 @@ __global__ void __launch_bounds__(kWarps * 32) sum_experts(const Tiled5Sum a, co
     const PartInput in = load_part_input(expert ? a.hidden : a.shared_hidden,
                                          expert ? place.matrix : 0, place.first_block, count);
     for (int tile = 0; tile < tiles; ++tile) {
-      const TileCodes& codes = ring.next();
+      const auto& codes = ring.next();
       const Tiled5Table& table = expert ? a.codes : a.shared_codes;
-      const float sum = count == kChunkBlocks ? multiply_part<true>(table, codes, in, count)
-                                              : multiply_part<false>(table, codes, in, count);
+      const float sum = count == kChunkBlocks ? multiply_part<kChunkBlocks>(table, codes, in, count)
+                                              : multiply_part<0>(table, codes, in, count);
       if (lane % 4 == 0) sums[(tile * shape.parts + part) * 8 + lane / 4] = sum;
       __syncwarp();  // all lanes have read the stage that is filled next
       request();
@@ -116,7 +116,7 @@ __global__ void __launch_bounds__(kWarps * 32) sum_experts(const Tiled5Sum a, co
 }
 
 size_t shared_bytes_for(int64_t pairs, int64_t parts, int64_t tiles) {
-  return kWarps * kStages * sizeof(TileCodes) +
+  return kWarps * kStages * kTileCodesBytes +
          static_cast<size_t>(tiles * (parts + pairs + 1) * 8) * sizeof(float);
 }
 

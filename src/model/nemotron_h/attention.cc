@@ -26,7 +26,7 @@ void run_attention(const StepContext& step, const AttentionWeights& w, const flo
   const AttentionShape& a = step.config.attention;
   const int64_t tokens = step.tokens;
   const bool coded = w.q.coded() || w.k.coded() || w.v.coded();
-  const Activation u = step.normalize(norm, coded);
+  const Activation u = step.normed(coded);
   float* const data = step.buffers.projected.data();
   const int64_t queries = a.heads * a.head_dim, keys = a.kv_heads * a.head_dim;
   const MutF32View q = dense(data, tokens, queries);
@@ -35,7 +35,7 @@ void run_attention(const StepContext& step, const AttentionWeights& w, const flo
   const std::array in = {Projection{.weight = w.q, .bias = w.q_bias, .y = q},
                          Projection{.weight = w.k, .bias = w.k_bias, .y = k},
                          Projection{.weight = w.v, .bias = w.v_bias, .y = v}};
-  step.backend.project({.x = u, .projections = in});
+  step.backend.project({.x = u, .projections = in, .norm = step.norm_of(norm)});
 
   const Activation mixed = step.buffers.mixed.view(tokens, queries, w.o.coded());
   step.backend.attention({.shape = a,

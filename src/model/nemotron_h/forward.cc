@@ -155,9 +155,20 @@ void NemotronH::run_head(std::span<const int64_t> logit_rows, int64_t tokens, Mu
   }
   if (logit_rows.empty()) return;
 
-  // The rows asked for, normalized run by run into the first rows of the buffer.
   const auto rows = static_cast<int64_t>(logit_rows.size());
   const Activation u = buffers_.normed.view(rows, hidden, coded);
+  const std::array head = {Projection{
+      .weight = weights_.head,
+      .y = {.data = logits.data, .rows = rows, .cols = logits.cols, .stride = logits.stride}}};
+  const auto norm_of_run = [&](int64_t first, int64_t run) {
+    return Norm{
+        .x = dense(x.row(first), run, hidden), .weight = weights_.norm_f, .eps = config_.eps};
+  };
+  if (logit_rows.back() - logit_rows.front() + 1 == rows) {
+    backend_.project({.x = u, .projections = head, .norm = norm_of_run(logit_rows.front(), rows)});
+    return;
+  }
+  // The rows asked for, normalized run by run into the first rows of the buffer.
   for (int64_t begin = 0, end; begin < rows; begin = end) {
     const int64_t first = logit_rows[static_cast<size_t>(begin)];
     for (end = begin + 1; end < rows; ++end)
@@ -170,14 +181,9 @@ void NemotronH::run_head(std::span<const int64_t> logit_rows, int64_t tokens, Mu
                .sum = u.q.sum + begin * u.q.blocks,
                .rows = run,
                .blocks = u.q.blocks};
-    backend_.rms_norm({.x = dense(x.row(first), run, hidden),
-                       .weight = weights_.norm_f,
-                       .eps = config_.eps,
-                       .out = out});
+    const Norm norm = norm_of_run(first, run);
+    backend_.rms_norm({.x = norm.x, .weight = norm.weight, .eps = norm.eps, .out = out});
   }
-  const std::array head = {Projection{
-      .weight = weights_.head,
-      .y = {.data = logits.data, .rows = rows, .cols = logits.cols, .stride = logits.stride}}};
   backend_.project({.x = u, .projections = head});
 }
 

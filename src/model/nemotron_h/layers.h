@@ -28,6 +28,13 @@ struct StepContext {
   }
   // u = rmsnorm(x, norm): [tokens, hidden]; `coded`: a coded matrix reads it.
   [[nodiscard]] Activation normalize(const float* norm, bool coded) const;
+  // The same in two halves, for ops that norm what they read: where u goes, and the norm.
+  [[nodiscard]] Activation normed(bool coded) const {
+    return buffers.normed.view(tokens, config.hidden, coded);
+  }
+  [[nodiscard]] Norm norm_of(const float* norm) const {
+    return {.x = residual(), .weight = norm, .eps = config.eps};
+  }
 };
 
 // x += out_proj( gated norm( scan( conv( in_proj u ) ) ) ); updates the pools of this layer.

@@ -24,10 +24,10 @@ void visit_mamba(const NemotronHConfig& config, const std::string& prefix, Mamba
 void run_mamba(const StepContext& step, const MambaWeights& w, const float* norm, float* conv_pool,
                float* ssm_pool) {
   const MambaShape& m = step.config.mamba;
-  const Activation u = step.normalize(norm, w.in_proj.coded());
+  const Activation u = step.normed(w.in_proj.coded());
   const MutF32View projected = dense(step.buffers.projected.data(), step.tokens, m.projected());
   const std::array in = {Projection{.weight = w.in_proj, .bias = w.in_bias, .y = projected}};
-  step.backend.project({.x = u, .projections = in});
+  step.backend.project({.x = u, .projections = in, .norm = step.norm_of(norm)});
 
   const Activation mixed = step.buffers.mixed.view(step.tokens, m.inner(), w.out_proj.coded());
   step.backend.mamba({.shape = m,

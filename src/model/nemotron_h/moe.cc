@@ -68,10 +68,13 @@ Status run_moe(const StepContext& step, const MoeConfig& moe, const MoeWeights& 
   const bool shared = moe.shared_width > 0;
   const bool coded =
       (moe.latent > 0 ? w.fc1.coded() : w.experts_coded) || (shared && w.shared.up.coded());
-  const Activation u = step.normalize(norm, coded);
+  const Activation u = step.normed(coded);
   auto* const ids = reinterpret_cast<int32_t*>(step.buffers.routed_ids.data());
   auto* const weights = reinterpret_cast<float*>(step.buffers.routed_weights.data());
-  step.backend.route({.u = u.x,
+  step.backend.route({.x = step.residual(),
+                      .norm_weight = norm,
+                      .eps = step.config.eps,
+                      .u = u,
                       .gate = w.gate,
                       .correction_bias = w.correction_bias,
                       .groups = moe.groups,

@@ -55,6 +55,9 @@ float norm_value(const Matrix& matrix, int64_t row, int64_t block) {
 }
 
 void ReferenceBackend::project(const ProjectArgs& args) {
+  if (args.norm)
+    rms_norm(
+        {.x = args.norm->x, .weight = args.norm->weight, .eps = args.norm->eps, .out = args.x});
   for (const Projection& projection : args.projections) multiply(projection, args.x);
 }
 

@@ -44,20 +44,22 @@ float group_score(const std::vector<float>& corrected, size_t first, size_t size
 
 void ReferenceBackend::route(const RouteArgs& args) {
   const int64_t experts = args.gate.rows;
-  HLWQ_CHECK(!args.gate.coded() && args.gate.cols == args.u.cols);
+  const F32View u = args.u.x;
+  HLWQ_CHECK(!args.gate.coded() && args.gate.cols == u.cols && args.x.data != u.data);
   HLWQ_CHECK(args.groups >= 1 && experts % args.groups == 0);
   HLWQ_CHECK(args.groups_used >= 1 && args.groups_used <= args.groups);
   HLWQ_CHECK(args.experts_used >= 1 && args.experts_used <= experts);
+  rms_norm({.x = args.x, .weight = args.norm_weight, .eps = args.eps, .out = args.u});
   const auto group_size = static_cast<size_t>(experts / args.groups);
   std::vector<float> scores(static_cast<size_t>(experts)), corrected(scores.size());
   std::vector<float> group_scores(static_cast<size_t>(args.groups));
   std::vector<bool> chosen;
 
-  for (int64_t t = 0; t < args.u.rows; ++t) {
+  for (int64_t t = 0; t < u.rows; ++t) {
     for (int64_t e = 0; e < experts; ++e) {
       double logit = 0;
-      for (int64_t i = 0; i < args.u.cols; ++i) {
-        logit += static_cast<double>(plain_at(args.gate, e, i)) * args.u.row(t)[i];
+      for (int64_t i = 0; i < u.cols; ++i) {
+        logit += static_cast<double>(plain_at(args.gate, e, i)) * u.row(t)[i];
       }
       const auto at = static_cast<size_t>(e);
       scores[at] = static_cast<float>(1.0 / (1.0 + std::exp(-logit)));
