@@ -45,6 +45,13 @@ struct QuantizeArgs {
   Activation a;
 };
 
+// An RMS norm that an op begins with: w * x / sqrt(mean(x^2) + eps) of its input.
+struct Norm {
+  F32View x;
+  const float* weight;  // [cols]
+  float eps;
+};
+
 // y = x Wᵀ (+ bias) (+ y when accumulate) for matrices that share an input.
 struct Projection {
   Matrix weight;
@@ -53,11 +60,6 @@ struct Projection {
   bool accumulate = false;      // y += result, one FP32 addition at the end
 };
 // With a norm, x = rmsnorm(norm->x) comes first; what x holds afterwards is not specified.
-struct Norm {
-  F32View x;
-  const float* weight;  // [cols]
-  float eps;
-};
 struct ProjectArgs {
   Activation x;                             // [tokens, cols]
   std::span<const Projection> projections;  // all with cols == x.x.cols
@@ -75,9 +77,7 @@ struct EmbedArgs {
 // in FP32, chosen by score + bias within the best groups, weighted by the uncorrected score. ids
 // are sorted ascending within a token.
 struct RouteArgs {
-  F32View x;                 // [tokens, width]
-  const float* norm_weight;  // [width]
-  float eps;
+  Norm norm;                     // of [tokens, width]
   Activation u;                  // out [tokens, width]; u.q when present
   Matrix gate;                   // [experts, width], plain
   const float* correction_bias;  // [experts]
@@ -184,6 +184,7 @@ struct DeviceMemory {
 struct ScratchNeeds {
   int64_t tokens = 0;        // most tokens of a step
   int64_t width = 0;         // widest activation that is quantized
+  int64_t sum_width = 0;     // widest sum of experts; 0: width
   int64_t mlp_width = 0;     // widest hidden layer of an MLP or expert
   int64_t expert_width = 0;  // widest hidden layer of a routed expert; 0: mlp_width
   int64_t experts = 0, experts_used = 0;

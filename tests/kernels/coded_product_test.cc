@@ -230,27 +230,31 @@ TEST_P(CodedProduct, CloseToTheDecodedMatrix) {
   EXPECT_LT(nmse(want, run(*backend, w, x.view())), integer() ? 2e-4 : 1e-10);
 }
 
-// Matrices of one table in one call, more than a launch holds, for every kernel.
+// Matrices of one table in one call, more than a launch holds, for every kernel; and of others.
 TEST_P(IntegerProduct, SeveralMatricesInOneCall) {
   Random random(111);
   const int64_t cols = 1856;
-  const LevelGrid grid = symmetric_grid(5);  // the same object: a back end may fuse them
+  // The same object where tables are the same: a back end may fuse those.
+  const LevelGrid usual = symmetric_grid(5), narrow = lopsided_grid(3), wide = wide_grid(7);
+  LevelGrid other = usual;
+  other.step *= 0.75f;
+  other.v[31] = 100, other.v[0] = -101;
   struct Case {
     int64_t rows;
+    const LevelGrid* grid;
     bool bias, accumulate;
   };
-  const Case cases[] = {{328, true, false},
-                        {203, false, true},
-                        {9, true, true},
-                        {1, false, false},
-                        {70, true, false}};
+  const Case cases[] = {{328, &usual, true, false}, {203, &usual, false, true},
+                        {9, &usual, true, true},    {1, &usual, false, false},
+                        {70, &usual, true, false},  {17, &other, false, false},
+                        {24, &narrow, true, true},  {31, &wide, false, false}};
   std::vector<CodedMatrix> matrices;
   std::vector<std::vector<float>> products, biases, old;
   std::vector<Array<float>> bias_arrays;
   TestActivation x(kLargestBatch, cols, random.normals(kLargestBatch * cols));
   x.quantize();
   for (const Case& c : cases) {
-    matrices.push_back(random_coded(random, grid, CodeLayout::kTiled5, c.rows, cols));
+    matrices.push_back(random_coded(random, *c.grid, layout_for(*c.grid), c.rows, cols));
     products.push_back(integer_product(matrices.back(), x));
     biases.push_back(random.normals(c.rows));
     bias_arrays.emplace_back(biases.back());
@@ -269,7 +273,7 @@ TEST_P(IntegerProduct, SeveralMatricesInOneCall) {
                              .bias = cases[i].bias ? bias_arrays[i].data() : nullptr,
                              .y = y.back().view(),
                              .accumulate = cases[i].accumulate});
-      projections.back().weight.grid = &grid;
+      projections.back().weight.grid = cases[i].grid;
     }
     backend->project({.x = x.part(0, tokens), .projections = projections});
     for (size_t i = 0; i < std::size(cases); ++i) {

@@ -35,9 +35,7 @@ Choice run(Backend& backend, const Router& router, const MutF32View& x) {
   const Array<float> bias(router.bias), norm(router.norm);
   Choice choice{TestActivation(x.rows, x.cols), Array<int32_t>(x.rows * router.experts_used),
                 Array<float>(x.rows * router.experts_used)};
-  backend.route({.x = x,
-                 .norm_weight = norm.data(),
-                 .eps = kEps,
+  backend.route({.norm = {.x = x, .weight = norm.data(), .eps = kEps},
                  .u = choice.u.view(),
                  .gate = router.gate.matrix(),
                  .correction_bias = bias.data(),
@@ -240,9 +238,7 @@ TEST_P(Route, WithoutQuantizedRows) {
     const Array<float> norm(router.norm), bias(router.bias), weights(tokens);
     const Array<int32_t> ids(tokens);
     make({.tokens = tokens, .width = 256, .experts = 16, .experts_used = 1})
-        ->route({.x = x.x.view(),
-                 .norm_weight = norm.data(),
-                 .eps = kEps,
+        ->route({.norm = {.x = x.x.view(), .weight = norm.data(), .eps = kEps},
                  .u = u.floats(),
                  .gate = router.gate.matrix(),
                  .correction_bias = bias.data(),

@@ -36,9 +36,7 @@ void run_rows(Backend& backend, Random& random, int64_t tokens, std::vector<floa
   const PlainMatrix gate = random_plain(random, DType::kBF16, kExperts, kWidth, 0.1);
   const Array<int32_t> ids(tokens * kUsed);
   const Array<float> weights(tokens * kUsed);
-  backend.route({.x = x.x.view(),
-                 .norm_weight = weight.data(),
-                 .eps = 1e-5f,
+  backend.route({.norm = {.x = x.x.view(), .weight = weight.data(), .eps = 1e-5f},
                  .u = normed.view(),
                  .gate = gate.matrix(),
                  .correction_bias = bias.data(),

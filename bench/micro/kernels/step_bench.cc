@@ -137,8 +137,17 @@ class Step {
         if (on("o_proj")) project(mixed_, {{o_, nullptr, residual_, true}});
       } else {
         if (on("route")) {
-          backend_->route({residual_, ones_, 1e-5f, normed_, gate_, small_, 1, 1, kExpertsUsed,
-                           true, 2.5f, chosen_.data(), weights_});
+          backend_->route({{residual_, ones_, 1e-5f},
+                           normed_,
+                           gate_,
+                           small_,
+                           1,
+                           1,
+                           kExpertsUsed,
+                           true,
+                           2.5f,
+                           chosen_.data(),
+                           weights_});
         }
         if (on("experts")) {
           backend_->experts({.x = normed_,

@@ -50,13 +50,13 @@ float group_score(const float* scores, int64_t size) {
 void CpuBackend::route(const RouteArgs& args) {
   const int64_t tokens = args.u.x.rows, experts = args.gate.rows;
   HLWQ_CHECK(!args.gate.coded() && args.gate.cols == args.u.x.cols && args.gate.data != nullptr);
-  HLWQ_CHECK(args.x.data != args.u.x.data);
+  HLWQ_CHECK(args.norm.x.data != args.u.x.data);
   HLWQ_CHECK(args.groups >= 1 && experts % args.groups == 0);
   HLWQ_CHECK(args.groups_used >= 1 && args.groups_used <= args.groups);
   HLWQ_CHECK(args.experts_used >= 1 && args.experts_used <= experts);
   HLWQ_CHECK(tokens <= scratch_.tokens && experts <= scratch_.experts);
   if (tokens == 0) return;
-  rms_norm({.x = args.x, .weight = args.norm_weight, .eps = args.eps, .out = args.u});
+  rms_norm({.x = args.norm.x, .weight = args.norm.weight, .eps = args.norm.eps, .out = args.u});
   Product gate = make_product(args.gate, args.u, nullptr);
   gate.y = scratch_.scores;
   gate.y_stride = experts;

@@ -19,16 +19,17 @@
 namespace hlwq::cuda {
 
 // What the ops write between their steps; all of it lies in one arena made by reserve(). Rows are
-// tokens, or pairs of a token and one of its experts (tokens * experts_used).
+// tokens, or pairs of a token and one of its experts (tokens * experts_used). Nothing but counters
+// outlives an op, so what products and experts use shares memory with what the mixers use.
 struct Scratch {
   int64_t tokens = 0, pairs = 0;
-  int64_t width = 0, mlp_width = 0, expert_width = 0, experts = 0;
+  int64_t width = 0, mlp_width = 0, expert_width = 0, sum_width = 0, experts = 0;
   float* rotated = nullptr;         // exact: [tokens, padded width]
   float* hidden = nullptr;          // [hidden_floats] rows of any width
   QuantizedView hidden_q;           // the same rows, int8
   float* hidden_rotated = nullptr;  // exact: the same rows, rotated
-  float* expert_out = nullptr;      // [pairs, width]
-  float* shared_out = nullptr;      // [tokens, width]
+  float* expert_out = nullptr;      // [pairs, sum_width]
+  float* shared_out = nullptr;      // [tokens, sum_width]
   int32_t* pair_token = nullptr;    // [pairs] sorted by expert: the token
   int32_t* choice_pair = nullptr;   // [pairs] in the order of ids: its place among the sorted
   int32_t* expert_begin = nullptr;  // [experts + 1] first sorted pair of each expert

@@ -217,7 +217,7 @@ void CudaBackend::experts(const ExpertsArgs& args) {
     return experts_of_one_token(args, any);
 
   HLWQ_CHECK(tokens * used <= scratch_.pairs && experts <= scratch_.experts);
-  HLWQ_CHECK(width <= scratch_.width && tokens <= scratch_.tokens);
+  HLWQ_CHECK(width <= scratch_.sum_width && tokens <= scratch_.tokens);
   HLWQ_CHECK(any.up.rows <= scratch_.expert_width);
   if (args.shared != nullptr)
     mlp({.x = args.x, .mlp = *args.shared, .y = dense(scratch_.shared_out, tokens, width)});

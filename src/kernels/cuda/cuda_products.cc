@@ -36,6 +36,10 @@ bool same_kind(const Matrix& a, const Matrix& b, Compute compute) {
          a.dtype == b.dtype;
 }
 
+RmsNormArgs norm_into(const Norm& norm, const Activation& out) {
+  return {.x = norm.x, .weight = norm.weight, .eps = norm.eps, .out = out};
+}
+
 RmsNormRows norm_call(const RmsNormArgs& args, uint32_t* non_finite) {
   HLWQ_CHECK(args.x.cols <= kWidestNorm);
   HLWQ_CHECK(args.out.x.rows == args.x.rows && args.out.x.cols == args.x.cols);
@@ -83,22 +87,11 @@ void CudaBackend::project(const ProjectArgs& args) {
                  same_kind(p.weight, args.projections.front().weight, compute_) &&
                  tiled5_one_takes(p.weight.blocks(), 0, limits_);
         }))) {
-    rms_norm({.x = norm->x, .weight = norm->weight, .eps = norm->eps, .out = args.x});
+    rms_norm(norm_into(*norm, args.x));
     norm.reset();
   }
-  const RmsNormRows norm_rows = !norm ? RmsNormRows{}
-                                      : RmsNormRows{.x = norm->x.data,
-                                                    .x_stride = norm->x.stride,
-                                                    .weight = norm->weight,
-                                                    .eps = norm->eps,
-                                                    .rows = 1,
-                                                    .width = norm->x.cols,
-                                                    .y = nullptr,
-                                                    .y_stride = 0,
-                                                    .xq = nullptr,
-                                                    .sx = nullptr,
-                                                    .sum = nullptr,
-                                                    .non_finite = non_finite_};
+  const RmsNormRows norm_rows =
+      norm ? norm_call(norm_into(*norm, args.x), non_finite_) : RmsNormRows{};
   bool rotated = false;
   for (size_t first = 0, last; first < args.projections.size(); first = last) {
     const Matrix& any = args.projections[first].weight;
@@ -167,9 +160,9 @@ void CudaBackend::route(const RouteArgs& args) {
   const int64_t tokens = args.u.x.rows, experts = args.gate.rows;
   if (tokens == 0) return;
   HLWQ_CHECK(!args.gate.coded() && args.gate.cols == args.u.x.cols);
-  HLWQ_CHECK(args.x.data != args.u.x.data);
+  HLWQ_CHECK(args.norm.x.data != args.u.x.data);
   HLWQ_CHECK(tokens <= scratch_.tokens && experts <= scratch_.experts);
-  const RmsNormArgs norm{.x = args.x, .weight = args.norm_weight, .eps = args.eps, .out = args.u};
+  const RmsNormArgs norm = norm_into(args.norm, args.u);
   const RouteRows choice{.scores = scratch_.scores,
                          .correction_bias = args.correction_bias,
                          .tokens = tokens,

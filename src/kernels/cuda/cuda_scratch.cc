@@ -22,13 +22,19 @@ class Arena {
   // Sizes are known now; the next adds place.
   void place(std::byte* base) {
     base_ = base;
-    bytes_ = 0;
+    bytes_ = most_ = 0;
   }
-  [[nodiscard]] size_t bytes() const { return bytes_; }
+  [[nodiscard]] size_t here() const { return bytes_; }
+  // The next adds lie over what was added since.
+  void start_over(size_t where) {
+    most_ = std::max(most_, bytes_);
+    bytes_ = where;
+  }
+  [[nodiscard]] size_t bytes() const { return std::max(most_, bytes_); }
 
  private:
   std::byte* base_ = nullptr;
-  size_t bytes_ = 0;
+  size_t bytes_ = 0, most_ = 0;
 };
 
 }  // namespace
@@ -40,6 +46,7 @@ Status CudaBackend::reserve_scratch(const ScratchNeeds& needs) {
   s.width = needs.width;
   s.mlp_width = needs.mlp_width;
   s.expert_width = needs.expert_width > 0 ? needs.expert_width : needs.mlp_width;
+  s.sum_width = needs.sum_width > 0 ? needs.sum_width : needs.width;
   s.experts = needs.experts;
   s.attention_splits = attention_splits_for(needs.context);
   const auto padded = [](int64_t width) { return blocks_of(width) * kBlock; };
@@ -51,25 +58,27 @@ Status CudaBackend::reserve_scratch(const ScratchNeeds& needs) {
   const MambaShape& mamba = needs.mamba;
   const AttentionShape& attention = needs.attention;
   const auto lay = [&](Arena& arena) {
+    arena.add(s.route_arrivals, s.experts > 0 ? 1 : 0);
+    arena.add(s.counters, s.tokens * mamba.groups);
+    const size_t shared = arena.here();
     arena.add(s.rotated, exact ? s.tokens * padded(s.width) : 0);
     arena.add(s.hidden, hidden);
     arena.add(s.hidden_q.xq, exact ? 0 : hidden);
     arena.add(s.hidden_q.sx, exact ? 0 : hidden / kBlock);
     arena.add(s.hidden_q.sum, exact ? 0 : hidden / kBlock);
     arena.add(s.hidden_rotated, exact ? hidden : 0);
-    arena.add(s.expert_out, s.pairs * s.width);
-    arena.add(s.shared_out, s.pairs > 0 ? s.tokens * s.width : 0);
+    arena.add(s.expert_out, s.pairs * s.sum_width);
+    arena.add(s.shared_out, s.pairs > 0 ? s.tokens * s.sum_width : 0);
     arena.add(s.pair_token, s.pairs);
     arena.add(s.choice_pair, s.pairs);
     arena.add(s.expert_begin, s.pairs > 0 ? s.experts + 1 : 0);
     arena.add(s.tiles, s.pairs > 0 ? s.pairs / kFewRows + s.experts + 1 : 0);
     arena.add(s.tile_count, s.pairs > 0 ? 1 : 0);
     arena.add(s.scores, s.tokens * s.experts);
-    arena.add(s.route_arrivals, s.experts > 0 ? 1 : 0);
+    arena.start_over(shared);
     arena.add(s.convolved, s.tokens * mamba.conv_channels());
     arena.add(s.decay, s.tokens * mamba.heads);
     arena.add(s.time_step, s.tokens * mamba.heads);
-    arena.add(s.counters, s.tokens * mamba.groups);
     arena.add(s.attention_parts, attention.heads > 0 ? s.attention_splits * attention.heads *
                                                            attention_record(attention.head_dim)
                                                      : 0);

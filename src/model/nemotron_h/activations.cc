@@ -126,6 +126,7 @@ ScratchNeeds scratch_needs(const NemotronHConfig& config, const StepLimits& limi
   const MoeConfig moe = largest_moe(config);
   return {.tokens = limits.tokens,
           .width = std::max(config.hidden, mixed_width(config)),
+          .sum_width = std::max(config.hidden, moe.latent),
           .mlp_width = std::max(moe.width, moe.shared_width),
           .expert_width = moe.width,
           .experts = moe.experts,

@@ -71,9 +71,7 @@ Status run_moe(const StepContext& step, const MoeConfig& moe, const MoeWeights& 
   const Activation u = step.normed(coded);
   auto* const ids = reinterpret_cast<int32_t*>(step.buffers.routed_ids.data());
   auto* const weights = reinterpret_cast<float*>(step.buffers.routed_weights.data());
-  step.backend.route({.x = step.residual(),
-                      .norm_weight = norm,
-                      .eps = step.config.eps,
+  step.backend.route({.norm = step.norm_of(norm),
                       .u = u,
                       .gate = w.gate,
                       .correction_bias = w.correction_bias,

@@ -45,11 +45,11 @@ float group_score(const std::vector<float>& corrected, size_t first, size_t size
 void ReferenceBackend::route(const RouteArgs& args) {
   const int64_t experts = args.gate.rows;
   const F32View u = args.u.x;
-  HLWQ_CHECK(!args.gate.coded() && args.gate.cols == u.cols && args.x.data != u.data);
+  HLWQ_CHECK(!args.gate.coded() && args.gate.cols == u.cols && args.norm.x.data != u.data);
   HLWQ_CHECK(args.groups >= 1 && experts % args.groups == 0);
   HLWQ_CHECK(args.groups_used >= 1 && args.groups_used <= args.groups);
   HLWQ_CHECK(args.experts_used >= 1 && args.experts_used <= experts);
-  rms_norm({.x = args.x, .weight = args.norm_weight, .eps = args.eps, .out = args.u});
+  rms_norm({.x = args.norm.x, .weight = args.norm.weight, .eps = args.norm.eps, .out = args.u});
   const auto group_size = static_cast<size_t>(experts / args.groups);
   std::vector<float> scores(static_cast<size_t>(experts)), corrected(scores.size());
   std::vector<float> group_scores(static_cast<size_t>(args.groups));
