@@ -30,8 +30,11 @@ inline void PrintTo(const BackendUnderTest& backend, std::ostream* out) { *out <
 class BackendTest : public testing::TestWithParam<BackendUnderTest> {
  protected:
   [[nodiscard]] bool integer() const { return GetParam().compute == Compute::kInt8; }
-  // The scalar reference: some tests spare it their largest shapes.
-  [[nodiscard]] bool slow() const { return GetParam().name.starts_with("reference"); }
+  // The scalar reference and the CPU kernels without SIMD: spared the largest shapes of some tests.
+  [[nodiscard]] bool slow() const {
+    const std::string& name = GetParam().name;
+    return name.starts_with("reference") || name.starts_with("cpu_portable");
+  }
 
   // A fresh back end with scratch for these shapes.
   [[nodiscard]] std::unique_ptr<Backend> make(const ScratchNeeds& needs) const {

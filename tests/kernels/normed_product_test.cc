@@ -46,8 +46,12 @@ TEST_P(NormedProduct, SameBitsAsOneAfterTheOther) {
           const Activation view = integer() ? u.view() : u.floats();
           const std::array y = {Rows(tokens, shape.rows), Rows(tokens, shape.more_rows),
                                 Rows(tokens, plain.rows)};
+          // One grid for both, as the loader gives matrices with the same table: together they are
+          // one launch.
+          Matrix second = w[1].matrix();
+          second.grid = &w[0].grid;
           std::vector<Projection> projections = {{.weight = w[0].matrix(), .y = y[0].view()},
-                                                 {.weight = w[1].matrix(), .y = y[1].view()}};
+                                                 {.weight = second, .y = y[1].view()}};
           if (with_plain) projections.push_back({.weight = plain.matrix(), .y = y[2].view()});
           const ::hlwq::Norm norm{.x = x.view(), .weight = weight.data(), .eps = 1e-5f};
           if (fused) {

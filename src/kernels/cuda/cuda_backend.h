@@ -33,7 +33,7 @@ struct Scratch {
   int32_t* pair_token = nullptr;    // [pairs] sorted by expert: the token
   int32_t* choice_pair = nullptr;   // [pairs] in the order of ids: its place among the sorted
   int32_t* expert_begin = nullptr;  // [experts + 1] first sorted pair of each expert
-  ExpertTile* tiles = nullptr;      // [pairs / 8 + experts] of the sorted pairs
+  ExpertTile* tiles = nullptr;      // [pairs / 16 + experts] of the sorted pairs
   int32_t* tile_count = nullptr;
   float* scores = nullptr;             // [tokens, experts] router
   uint32_t* route_arrivals = nullptr;  // zero between launches: last-arrival counter of the router

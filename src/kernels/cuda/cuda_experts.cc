@@ -178,11 +178,7 @@ void CudaBackend::multiply_pairs(const ExpertsArgs& args, bool down, const Activ
                                 .y_stride = matrix.rows};
       const QuantizedRows rows = quantized_rows(x.q);
       HLWQ_CHECK(rows.xq != nullptr && rows.blocks == matrix.blocks());
-      if (tile_rows == kFewRows) {
-        tiled5_few(rows, 0, {}, {}, tiled, stream_.get());
-      } else {
-        tiled5_many(rows, 0, {}, {}, tiled, tile_rows, stream_.get());
-      }
+      tiled5_many(rows, 0, {}, {}, tiled, tile_rows, stream_.get());
       break;
     }
     case MatrixKind::kPlanes:

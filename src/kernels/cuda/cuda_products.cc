@@ -117,8 +117,8 @@ void CudaBackend::project(const ProjectArgs& args) {
         if (tokens == 1 && tiled5_one_takes(x.blocks, 0, limits_)) {
           tiled5_one(x, norm ? &norm_rows : nullptr, targets, tiled5_table(*any.grid), {}, limits_,
                      stream_.get());
-        } else if (few_rows(tokens, rows, limits_.multiprocessors)) {
-          tiled5_few(x, tokens, targets, tiled5_table(*any.grid), {}, stream_.get());
+        } else if (few_rows(tokens, rows, limits_.multiprocessors) && tiled5_few_takes(x.blocks)) {
+          tiled5_few(x, tokens, targets, tiled5_table(*any.grid), stream_.get());
         } else {
           tiled5_many(x, tokens, targets, tiled5_table(*any.grid), {},
                       tokens <= 16   ? 16

@@ -72,7 +72,7 @@ Status CudaBackend::reserve_scratch(const ScratchNeeds& needs) {
     arena.add(s.pair_token, s.pairs);
     arena.add(s.choice_pair, s.pairs);
     arena.add(s.expert_begin, s.pairs > 0 ? s.experts + 1 : 0);
-    arena.add(s.tiles, s.pairs > 0 ? s.pairs / kFewRows + s.experts + 1 : 0);
+    arena.add(s.tiles, s.pairs > 0 ? s.pairs / kManyRows[0] + s.experts + 1 : 0);
     arena.add(s.tile_count, s.pairs > 0 ? 1 : 0);
     arena.add(s.scores, s.tokens * s.experts);
     arena.start_over(shared);

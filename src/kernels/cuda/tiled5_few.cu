@@ -2,9 +2,9 @@
 // Math    ops/integer_dot.h; a warp computes chunk sums (kChunkBlocks blocks), which are added in
 //         ascending order by one thread an output
 // Shapes  W [rows][blocks*128] in tiles of 8 rows, x i8[tokens][blocks*128] -> y f32[tokens][rows];
-//         up to four W that share x, and one an expert
-// Bytes   rows * blocks * 82 (+ x, y): up of six experts and the shared one of the 30B 25.6 MB
-// Floor   25.6 MB at 4.3 TB/s: 6.0 us
+//         up to four W that share x
+// Bytes   rows * blocks * 82 (+ x, y): in_proj of the 30B 17.7 MB
+// Floor   17.7 MB at 4.4 TB/s: 4.0 us
 // Method  a CTA for kTiles tiles of rows, a warp a chunk: all of a warp's codes are requested
 // before
 //         it waits for x. Tensor cores (mma s8) take 8 columns at a time, most of them empty for
@@ -21,6 +21,7 @@ namespace hlwq::cuda {
 namespace {
 
 constexpr int kMostWarps = 8;
+constexpr int64_t kMostChunks = 96;  // of a row: 48 KiB of chunk sums
 
 struct FewArgs {
   QuantizedRows x;
@@ -28,25 +29,22 @@ struct FewArgs {
   ProductTargets targets;
   int first_unit[kMostTargets + 1];  // of each target; the last is their number
   Tiled5Table codes;
-  Tiled5Experts experts;
-  int expert_units;  // of one expert's matrix
 };
 
 // What one CTA computes: rows [8 * tile, ...) of a matrix for x rows first_row ..
 struct Unit {
   const std::byte* matrix;
   int rows, tile;
-  int columns;               // rows of x
-  int first_row;             // of x, or in input_row
-  const int32_t* input_row;  // null: first_row + column
-  float* y;                  // of column 0
+  int columns;    // rows of x
+  int first_row;  // of x
+  float* y;       // of column 0
   int64_t y_stride;
   const float* bias;
   bool accumulate;
 };
 
 template <int kTiles>
-__device__ __forceinline__ Unit dense_unit(const FewArgs& a, int index) {
+__device__ __forceinline__ Unit unit_of(const FewArgs& a, int index) {
   const int units = a.first_unit[kMostTargets];
   const int token_tile = index / units, unit = index % units;
   int which = 0;
@@ -58,37 +56,10 @@ __device__ __forceinline__ Unit dense_unit(const FewArgs& a, int index) {
           .tile = (unit - a.first_unit[which]) * kTiles,
           .columns = min(kFewRows, a.tokens - first),
           .first_row = first,
-          .input_row = nullptr,
           .y = target.y + first * target.y_stride,
           .y_stride = target.y_stride,
           .bias = target.bias,
           .accumulate = target.accumulate};
-}
-
-// False: there is no such tile this time.
-template <int kTiles>
-__device__ __forceinline__ bool expert_unit(const FewArgs& a, int index, Unit& unit) {
-  const Tiled5Experts& experts = a.experts;
-  const int at = index / a.expert_units;
-  ExpertTile tile;
-  if (experts.tiles == nullptr) {
-    tile = {experts.ids[at], at, 1};
-  } else {
-    if (at >= *experts.tile_count) return false;
-    tile = experts.tiles[at];
-  }
-  const ExpertEntry& entry = experts.table[tile.expert];
-  unit = {.matrix = experts.down ? entry.down : entry.up,
-          .rows = static_cast<int>(experts.rows),
-          .tile = index % a.expert_units * kTiles,
-          .columns = tile.pairs,
-          .first_row = experts.tiles == nullptr && !experts.down ? 0 : tile.first_pair,
-          .input_row = experts.input_row,
-          .y = experts.y + tile.first_pair * experts.y_stride,
-          .y_stride = experts.y_stride,
-          .bias = nullptr,
-          .accumulate = false};
-  return true;
 }
 
 // Of one chunk: sums[tile][column] of row lane / 4 and columns 2 * (lane % 4) and the next.
@@ -99,16 +70,13 @@ __device__ __forceinline__ void multiply_chunk(const FewArgs& a, const Tiled5Tab
   const int lane = threadIdx.x % 32, column = lane / 4, quarter = lane % 4;
   const auto blocks = static_cast<int>(a.x.blocks);
   const int count = min(kChunkBlocks, blocks - first_block);
-  const auto row_of = [&](int c) {
-    return unit.input_row == nullptr ? unit.first_row + c : unit.input_row[unit.first_row + c];
-  };
   // Everything of x this lane needs, requested at once.
   uint4 xq[kChunkBlocks][2];
   float scale[kChunkBlocks][2];
   int32_t sum[kChunkBlocks][2];
   const bool has_column = column < unit.columns;
   const int64_t x_block =
-      has_column ? static_cast<int64_t>(row_of(column)) * blocks + first_block : 0;
+      has_column ? static_cast<int64_t>(unit.first_row + column) * blocks + first_block : 0;
   int64_t scale_block[2];
   bool has_scale[2];
 #pragma unroll
@@ -116,7 +84,8 @@ __device__ __forceinline__ void multiply_chunk(const FewArgs& a, const Tiled5Tab
     const int scale_column = kOneColumn ? 0 : 2 * quarter + c;
     has_scale[c] = scale_column < unit.columns && !(kOneColumn && c == 1);
     scale_block[c] =
-        has_scale[c] ? static_cast<int64_t>(row_of(scale_column)) * blocks + first_block : 0;
+        has_scale[c] ? static_cast<int64_t>(unit.first_row + scale_column) * blocks + first_block
+                     : 0;
   }
 #pragma unroll
   for (int i = 0; i < kChunkBlocks; ++i) {
@@ -168,26 +137,16 @@ __global__ void __launch_bounds__(kMostWarps * 32) tiled5_few_rows(const FewArgs
   const auto blocks = static_cast<int>(a.x.blocks);
   const int chunks = (blocks + kChunkBlocks - 1) / kChunkBlocks;
   const int warps = blockDim.x / 32, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const int dense_units = a.first_unit[kMostTargets] * a.token_tiles;
-  const bool dense = static_cast<int>(blockIdx.x) < dense_units;
-  Unit unit;
-  ChunkCodes<kTiles> codes;
-  if (dense) {  // which codes does not depend on another kernel: they may come while one runs
-    unit = dense_unit<kTiles>(a, blockIdx.x);
-    load_codes(codes, unit.matrix, blocks, (unit.rows + 7) / 8, unit.tile, warp * kChunkBlocks);
-    wait_for_inputs();
-  } else {
-    wait_for_inputs();
-    if (!expert_unit<kTiles>(a, blockIdx.x - dense_units, unit)) return;
-    load_codes(codes, unit.matrix, blocks, (unit.rows + 7) / 8, unit.tile, warp * kChunkBlocks);
-  }
   let_next_start();
-  const Tiled5Table& table = dense ? a.codes : a.experts.codes;
+  const Unit unit = unit_of<kTiles>(a, blockIdx.x);
+  ChunkCodes<kTiles> codes;
+  load_codes(codes, unit.matrix, blocks, (unit.rows + 7) / 8, unit.tile, warp * kChunkBlocks);
+  wait_for_inputs();
   for (int chunk = warp; chunk < chunks; chunk += warps) {
     if (chunk != warp)
       load_codes(codes, unit.matrix, blocks, (unit.rows + 7) / 8, unit.tile, chunk * kChunkBlocks);
     float sums[kTiles][2];
-    multiply_chunk<kTiles, kOneColumn>(a, table, unit, codes, chunk * kChunkBlocks, sums);
+    multiply_chunk<kTiles, kOneColumn>(a, a.codes, unit, codes, chunk * kChunkBlocks, sums);
     float* out = chunk_sums + chunk * kTiles * 8 * kColumns;
 #pragma unroll
     for (int t = 0; t < kTiles; ++t) {
@@ -217,7 +176,7 @@ __global__ void __launch_bounds__(kMostWarps * 32) tiled5_few_rows(const FewArgs
 }  // namespace
 
 void tiled5_few(const QuantizedRows& x, int64_t tokens, const ProductTargets& targets,
-                const Tiled5Table& codes, const Tiled5Experts& experts, cudaStream_t stream) {
+                const Tiled5Table& codes, cudaStream_t stream) {
   constexpr int kTiles = 2;
   const auto units_of = [](int64_t rows) {
     return static_cast<int>((rows + 8 * kTiles - 1) / (8 * kTiles));
@@ -227,21 +186,18 @@ void tiled5_few(const QuantizedRows& x, int64_t tokens, const ProductTargets& ta
                   .token_tiles = static_cast<int>((tokens + kFewRows - 1) / kFewRows),
                   .targets = targets,
                   .first_unit = {},
-                  .codes = codes,
-                  .experts = experts,
-                  .expert_units = units_of(experts.rows)};
+                  .codes = codes};
   int units = 0;
   for (int i = 0; i < kMostTargets; ++i) {
     args.first_unit[i] = units;
     if (i < targets.count) units += units_of(targets.target[i].rows);
   }
   args.first_unit[kMostTargets] = units;
-  const int64_t expert_ctas = experts.table == nullptr ? 0 : experts.most_tiles * args.expert_units;
-  const int64_t ctas = static_cast<int64_t>(units) * args.token_tiles + expert_ctas;
+  const int64_t ctas = static_cast<int64_t>(units) * args.token_tiles;
   if (ctas == 0) return;
   const auto chunks = static_cast<int>((x.blocks + kChunkBlocks - 1) / kChunkBlocks);
   const int warps = chunks < kMostWarps ? chunks : kMostWarps;
-  const bool one = tokens == 1 && experts.tiles == nullptr;
+  const bool one = tokens == 1;
   const size_t shared =
       static_cast<size_t>(chunks) * kTiles * 8 * (one ? 1 : kFewRows) * sizeof(float);
   launch(one ? tiled5_few_rows<kTiles, true> : tiled5_few_rows<kTiles, false>,
@@ -251,5 +207,7 @@ void tiled5_few(const QuantizedRows& x, int64_t tokens, const ProductTargets& ta
           .stream = stream},
          args);
 }
+
+bool tiled5_few_takes(int64_t blocks) { return blocks <= kMostChunks * kChunkBlocks; }
 
 }  // namespace hlwq::cuda

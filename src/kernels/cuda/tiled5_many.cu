@@ -148,7 +148,7 @@ __global__ void __launch_bounds__(kWarps * 32, kCtas) tiled5_many_rows(const Man
     x_valid[i] = from >= 0;
     x_from[i] = static_cast<uint32_t>(max(from, 0)) * static_cast<uint32_t>(blocks * 8) +
                 static_cast<uint32_t>(piece);
-    x_to[i] = shared_address(&shared.xq[0][0][c][piece ^ (c & 1)]);
+    x_to[i] = shared_address(&shared.xq[0][0][c % kColumns][piece ^ (c & 1)]);
   }
   const int scale_block = thread / kColumns % kStageBlocks, scale_column = thread % kColumns;
   const bool is_sum = thread >= kStageBlocks * kColumns;

@@ -51,13 +51,14 @@ void tiled5_one(const QuantizedRows& x, const RmsNormRows* norm, const ProductTa
                 cudaStream_t stream);
 [[nodiscard]] bool tiled5_one_takes(int64_t blocks, int64_t pairs, const DeviceLimits& device);
 
-// x [tokens] against the targets (all with the same table) and, in the same launch, the experts
-// when experts.table is not null (its x is the same). For a few rows: reads codes at the speed of
-// memory.
+// x [tokens] against the targets (all with the same table), 8 rows of x at a time.
+// tiled5_few_takes: the chunk sums of such rows fit shared memory.
 void tiled5_few(const QuantizedRows& x, int64_t tokens, const ProductTargets& targets,
-                const Tiled5Table& codes, const Tiled5Experts& experts, cudaStream_t stream);
+                const Tiled5Table& codes, cudaStream_t stream);
+[[nodiscard]] bool tiled5_few_takes(int64_t blocks);
 
-// The same for many rows, on tensor cores; `tile_rows` is one of kManyRows, and that of the tiles.
+// The same for many rows, and for experts, on tensor cores; `tile_rows` is one of kManyRows, and
+// that of the experts' tiles.
 void tiled5_many(const QuantizedRows& x, int64_t tokens, const ProductTargets& targets,
                  const Tiled5Table& codes, const Tiled5Experts& experts, int tile_rows,
                  cudaStream_t stream);

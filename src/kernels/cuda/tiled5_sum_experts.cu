@@ -46,9 +46,9 @@ __global__ void __launch_bounds__(kWarps * 32) sum_experts(const Tiled5Sum a, co
   const int first_tile = share(static_cast<int>(blockIdx.x));
   const int tiles = share(static_cast<int>(blockIdx.x) + 1) - first_tile;
 
-  // The ids are older than the kernel before this one: every kernel lets the next start only after
-  // its own wait, so the one before the one before is done. A lane for each matrix, the shared one
-  // after the experts.
+  // The ids may be read before the wait: the kernel that multiplied by the same experts' up
+  // matrices, two launches ago, let the next one start only after its own wait for the router
+  // (tiled5_one.cu). A lane for each matrix, the shared one after the experts.
   const std::byte* matrix = lane < pairs    ? a.table[a.ids[lane]].down
                             : lane == pairs ? a.shared
                                             : nullptr;

@@ -193,7 +193,7 @@ int main(int argc, char** argv) {
     if (few && tokens == 1) {
       tiled5_one(in, nullptr, targets, codes, {}, device, stream);
     } else if (few) {
-      tiled5_few(in, tokens, targets, codes, {}, stream);
+      tiled5_few(in, tokens, targets, codes, stream);
     } else {
       tiled5_many(in, tokens, targets, codes, {}, tile, stream);
     }
@@ -350,7 +350,7 @@ int main(int argc, char** argv) {
     std::vector<int> seen(kExperts);
     for (const int32_t id : ids) seen[static_cast<size_t>(id)] = 1;
     const double touched = static_cast<double>(std::count(seen.begin(), seen.end(), 1));
-    for (const int tile : {8, 16, 32, 64}) {
+    for (const int tile : kManyRows) {
       const int64_t per = (pairs + kExperts - 1) / kExperts;
       if (tile > 8 * per || per > 16 * tile) continue;
       char name[64];
@@ -364,10 +364,7 @@ int main(int argc, char** argv) {
                         .most_tiles = pairs / tile + std::min<int64_t>(kExperts, pairs),
                         .y = hidden,
                         .y_stride = kExpert};
-        if (tile == 8)
-          tiled5_few(x.q, 0, {}, codes, e, stream);
-        else
-          tiled5_many(x.q, 0, {}, codes, e, tile, stream);
+        tiled5_many(x.q, 0, {}, codes, e, tile, stream);
       };
       sort_choices(device_ids, pairs, kUsed, kExperts, tile, sorted, stream);
       std::snprintf(name, sizeof name, "experts up, %d tokens, tile %d", static_cast<int>(tokens),
