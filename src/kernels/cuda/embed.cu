@@ -12,6 +12,7 @@
 #include "kernels/cuda/coded_lanes.cuh"
 #include "kernels/cuda/embed.h"
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/rotate_quantize.cuh"
 
 namespace hlwq::cuda {
 namespace {
@@ -71,24 +72,6 @@ __global__ void __launch_bounds__(kWarps * 32)
   store_lane(a, token, block, w);
 }
 
-// The butterfly of 128 integers, four a lane.
-__device__ __forceinline__ void rotate_lanes(int32_t (&z)[4]) {
-  const int32_t a = z[0] + z[1], b = z[0] - z[1], c = z[2] + z[3], d = z[2] - z[3];
-  z[0] = a + c;
-  z[1] = b + d;
-  z[2] = a - c;
-  z[3] = b - d;
-#pragma unroll
-  for (int distance = 1; distance < 32; distance *= 2) {
-    const bool upper = (threadIdx.x & distance) != 0;
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int32_t other = __shfl_xor_sync(0xffffffffu, z[i], distance);
-      z[i] = upper ? other - z[i] : z[i] + other;
-    }
-  }
-}
-
 __global__ void __launch_bounds__(kWarps * 32)
     embed_coded_rows(const __grid_constant__ EmbedArgs a) {
   const CodedForm& form = a.table.form;
@@ -107,7 +90,7 @@ __global__ void __launch_bounds__(kWarps * 32)
   int32_t odd[4];
 #pragma unroll
   for (int i = 0; i < 4; ++i) odd[i] = 2 * levels[codes[i]] + 1;
-  rotate_lanes(odd);
+  rotate_block(odd);
   float w[4];
 #pragma unroll
   for (int i = 0; i < 4; ++i) w[i] = scale * static_cast<float>(odd[i]);

@@ -16,9 +16,10 @@ struct LaneBlock {
   bool finite;
 };
 
-// Every lane of the warp calls it.
-__device__ __forceinline__ void rotate_block(float (&z)[4]) {
-  const float a = z[0] + z[1], b = z[0] - z[1], c = z[2] + z[3], d = z[2] - z[3];
+// Of floats or, exactly, integers. Every lane of the warp calls it.
+template <typename T>
+__device__ __forceinline__ void rotate_block(T (&z)[4]) {
+  const T a = z[0] + z[1], b = z[0] - z[1], c = z[2] + z[3], d = z[2] - z[3];
   z[0] = a + c;
   z[1] = b + d;
   z[2] = a - c;
@@ -28,7 +29,7 @@ __device__ __forceinline__ void rotate_block(float (&z)[4]) {
     const bool upper = (threadIdx.x & distance) != 0;
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      const float other = __shfl_xor_sync(0xffffffffu, z[i], distance);
+      const T other = __shfl_xor_sync(0xffffffffu, z[i], distance);
       z[i] = upper ? other - z[i] : z[i] + other;
     }
   }
