@@ -146,7 +146,10 @@ Status CudaBackend::run_step(const StepTokens& tokens, uint64_t key,
   const auto [entry, is_new] = graphs_.try_emplace(recording);
   if (is_new) {
     // What runs once is not worth recording, and kernels are loaded outside of a recording.
-    if (graphs_.size() > kMostGraphs) graphs_.clear();
+    if (graphs_.size() > kMostGraphs) {
+      synchronize();  // none of them is running
+      graphs_.clear();
+    }
     return issue();
   }
   if (entry->second.get() == nullptr) {

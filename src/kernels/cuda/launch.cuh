@@ -12,16 +12,18 @@
 namespace hlwq::cuda {
 
 // Until all kernels launched before this one have finished and their writes are visible. Every
-// kernel calls it, in every thread that touches memory another kernel writes (weights are not).
+// kernel calls it, in every thread that touches memory another kernel writes (weights are not), and
+// in at least one thread block in any case: a grid that nobody waited in could end before its
+// predecessor, and whoever waits for it would have waited for nothing.
 __device__ __forceinline__ void wait_for_inputs() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
 }
 
-// From here on the next kernel may be started on multiprocessors with room for it. Kernels call it
-// first of all, unless they say why not: the next one then asks for its weights while this one and
-// those before it still run.
+// From here on the next kernel may be started on multiprocessors with room for it. Where decode
+// steps spend their time kernels call it first of all, unless they say why not: the next one then
+// asks for its weights while this one and those before it still run.
 __device__ __forceinline__ void let_next_start() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;");

@@ -24,13 +24,13 @@ __global__ void __launch_bounds__(kWarps * 32) norm_groups(const MambaCall a, in
   const int lane = threadIdx.x % 32;
   float v[4], squares = 0;
   for (int block = 0; block < g.blocks; ++block) {
-    load_lane4(v, g.out, block * kBlock + 4 * lane, g.width, g.aligned);
+    load_lane4(v, g.rows.x, block * kBlock + 4 * lane, static_cast<int>(g.rows.width), g.aligned);
     squares += sum_of_squares(v);
   }
-  const float scale = norm_scale(g, squares, a.eps);
+  const float scale = root_scale(squares, g.rows);
   for (int block = 0; block < g.blocks; ++block) {
-    load_lane4(v, g.out, block * kBlock + 4 * lane, g.width, g.aligned);
-    write_block(a, g, block, v, scale);
+    load_lane4(v, g.rows.x, block * kBlock + 4 * lane, static_cast<int>(g.rows.width), g.aligned);
+    write_block(g, block, v, scale);
   }
 }
 

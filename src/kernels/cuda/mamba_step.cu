@@ -43,13 +43,14 @@ __device__ bool arrive_last(uint32_t* counter, int arrivals) {
 
 // Four gated values that other CTAs wrote: from L2, since L1 may hold an older line.
 __device__ __forceinline__ void load_gated(float (&v)[4], const NormGroup& g, int first) {
-  if (g.aligned && first + 4 <= g.width) {
-    const float4 four = __ldcg(reinterpret_cast<const float4*>(g.out + first));
+  const auto width = static_cast<int>(g.rows.width);
+  if (g.aligned && first + 4 <= width) {
+    const float4 four = __ldcg(reinterpret_cast<const float4*>(g.rows.x + first));
     v[0] = four.x, v[1] = four.y, v[2] = four.z, v[3] = four.w;
     return;
   }
 #pragma unroll
-  for (int i = 0; i < 4; ++i) v[i] = first + i < g.width ? __ldcg(g.out + first + i) : 0.0f;
+  for (int i = 0; i < 4; ++i) v[i] = first + i < width ? __ldcg(g.rows.x + first + i) : 0.0f;
 }
 
 __device__ void norm_by_cta(const MambaCall& a, int64_t token, int group) {
@@ -65,11 +66,11 @@ __device__ void norm_by_cta(const MambaCall& a, int64_t token, int group) {
   __syncthreads();  // block_sum is complete
   float squares = 0;
   for (int block = 0; block < g.blocks; ++block) squares += block_sum[block];
-  const float scale = norm_scale(g, squares, a.eps);
+  const float scale = root_scale(squares, g.rows);
   for (int block = warp; block < g.blocks; block += kWarps) {
     // A warp with one block has it in its registers still.
     if (g.blocks > kWarps) load_gated(v, g, block * kBlock + 4 * lane);
-    write_block(a, g, block, v, scale);
+    write_block(g, block, v, scale);
   }
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// The RMS norm of a row by one CTA, a warp a block of 128, lane l elements 4l .. 4l+3: the pieces
-// of every kernel that norms rows of the model's width, so that all of them give the same bits.
+// The RMS norm of a row, or of a group of its channels, a block of 128 a warp, lane l elements
+// 4l .. 4l+3: the pieces of every kernel that norms, so that all of them give the same bits.
 // Sum of squares: a lane's elements by fma, lanes by halving distances, blocks ascending.
 
 #include "base/host_device.h"
@@ -25,10 +25,15 @@ __device__ __forceinline__ float squares_of_lane(const float (&v)[4]) {
   return squares;
 }
 
+// 1 / sqrt(mean + eps)
+__device__ __forceinline__ float root_scale(float squares, const RmsNormRows& a) {
+  return __fdiv_rn(1.0f, __fsqrt_rn(__fdiv_rn(squares, static_cast<float>(a.width)) + a.eps));
+}
+
 // Sums of squares are added up so many blocks at a time, to read them all before adding.
 inline constexpr int kSquaresAtOnce = 32;
 
-// 1 / sqrt(mean + eps) from the blocks' sums of squares: at a multiple of 16 bytes, and with zeros
+// root_scale from the blocks' sums of squares: at a multiple of 16 bytes, and with zeros
 // after them up to a multiple of kSquaresAtOnce (adding 0 changes no bit: no sum is negative).
 __device__ __forceinline__ float norm_scale(const float* block_squares, int blocks,
                                             const RmsNormRows& a) {
@@ -47,7 +52,7 @@ __device__ __forceinline__ float norm_scale(const float* block_squares, int bloc
       squares += f.w;
     }
   }
-  return __fdiv_rn(1.0f, __fsqrt_rn(__fdiv_rn(squares, static_cast<float>(a.width)) + a.eps));
+  return root_scale(squares, a);
 }
 
 __device__ __forceinline__ void norm_lane(float (&v)[4], const float (&weight)[4], float scale) {

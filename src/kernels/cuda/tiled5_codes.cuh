@@ -15,7 +15,6 @@
 #include <cstdint>
 
 #include "kernels/cuda/tiled5_product.h"
-#include "quant/block.h"
 
 namespace hlwq::cuda {
 
@@ -78,39 +77,6 @@ __device__ __forceinline__ uint16_t load_weights2(const void* p) {
   uint16_t v;
   asm volatile("ld.global.nc.L1::no_allocate.u16 %0, [%1];" : "=h"(v) : "l"(p));
   return v;
-}
-
-// The codes of one chunk of blocks (D1) of kTiles consecutive tiles, as one lane holds them.
-template <int kTiles>
-struct ChunkCodes {
-  uint4 indices[kChunkBlocks][kTiles];
-  uint32_t signs[kChunkBlocks][kTiles];
-  uint16_t norms[kChunkBlocks][kTiles];
-};
-
-// Loads a chunk's blocks [first_block, min(first_block + kChunkBlocks, blocks)); what lies beyond
-// the blocks or tiles of the matrix becomes zero.
-template <int kTiles>
-__device__ __forceinline__ void load_codes(ChunkCodes<kTiles>& codes, const std::byte* matrix,
-                                           int blocks, int tiles, int tile, int first_block) {
-  const int lane = threadIdx.x % 32;
-  const std::byte* signs = matrix + static_cast<int64_t>(tiles) * blocks * 512;
-  const std::byte* norms = signs + static_cast<int64_t>(tiles) * blocks * 128;
-#pragma unroll
-  for (int i = 0; i < kChunkBlocks; ++i) {
-#pragma unroll
-    for (int t = 0; t < kTiles; ++t) {
-      codes.indices[i][t] = make_uint4(0, 0, 0, 0);
-      codes.signs[i][t] = 0;
-      codes.norms[i][t] = 0;
-      if (first_block + i < blocks && tile + t < tiles) {
-        const int64_t at = static_cast<int64_t>(tile + t) * blocks + first_block + i;
-        codes.indices[i][t] = load_weights16(matrix + at * 512 + lane * 16);
-        codes.signs[i][t] = load_weights4(signs + at * 128 + lane * 4);
-        codes.norms[i][t] = load_weights2(norms + at * 16 + (lane / 4) * 2);
-      }
-    }
-  }
 }
 
 }  // namespace hlwq::cuda

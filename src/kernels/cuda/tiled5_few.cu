@@ -1,14 +1,13 @@
-// tiled5_few.cu: y = W x for up to 8 rows of x a tile, W in kTiled5 codes: the decode product.
+// tiled5_few.cu: y = W x for a few rows of x, 8 a tile, W in kTiled5 codes.
 // Math    ops/integer_dot.h; a warp computes chunk sums (kChunkBlocks blocks), which are added in
 //         ascending order by one thread an output
 // Shapes  W [rows][blocks*128] in tiles of 8 rows, x i8[tokens][blocks*128] -> y f32[tokens][rows];
 //         up to four W that share x
 // Bytes   rows * blocks * 82 (+ x, y): in_proj of the 30B 17.7 MB
 // Floor   17.7 MB at 4.4 TB/s: 4.0 us
-// Method  a CTA for kTiles tiles of rows, a warp a chunk: all of a warp's codes are requested
-// before
-//         it waits for x. Tensor cores (mma s8) take 8 columns at a time, most of them empty for
-//         one token: the codes, not the products, are what takes time
+// Method  a CTA for two tiles of rows, a warp a chunk: all of a warp's codes are requested before
+//         it waits for x. Tensor cores (mma s8) take 8 columns at a time, some of them empty: the
+//         codes, not the products, are what takes time
 // Source  own
 
 #include <cuda_fp16.h>
@@ -20,6 +19,7 @@
 namespace hlwq::cuda {
 namespace {
 
+constexpr int kTiles = 2;  // of a CTA: the 16 rows of a tensor core operand
 constexpr int kMostWarps = 8;
 constexpr int64_t kMostChunks = 96;  // of a row: 48 KiB of chunk sums
 
@@ -43,7 +43,6 @@ struct Unit {
   bool accumulate;
 };
 
-template <int kTiles>
 __device__ __forceinline__ Unit unit_of(const FewArgs& a, int index) {
   const int units = a.first_unit[kMostTargets];
   const int token_tile = index / units, unit = index % units;
@@ -62,11 +61,41 @@ __device__ __forceinline__ Unit unit_of(const FewArgs& a, int index) {
           .accumulate = target.accumulate};
 }
 
+// The codes of one chunk of blocks (D1) of kTiles consecutive tiles, as one lane holds them.
+struct ChunkCodes {
+  uint4 indices[kChunkBlocks][kTiles];
+  uint32_t signs[kChunkBlocks][kTiles];
+  uint16_t norms[kChunkBlocks][kTiles];
+};
+
+// Loads a chunk's blocks [first_block, min(first_block + kChunkBlocks, blocks)); what lies beyond
+// the blocks or tiles of the matrix becomes zero.
+__device__ __forceinline__ void load_codes(ChunkCodes& codes, const std::byte* matrix, int blocks,
+                                           int tiles, int tile, int first_block) {
+  const int lane = threadIdx.x % 32;
+  const std::byte* signs = matrix + static_cast<int64_t>(tiles) * blocks * 512;
+  const std::byte* norms = signs + static_cast<int64_t>(tiles) * blocks * 128;
+#pragma unroll
+  for (int i = 0; i < kChunkBlocks; ++i) {
+#pragma unroll
+    for (int t = 0; t < kTiles; ++t) {
+      codes.indices[i][t] = make_uint4(0, 0, 0, 0);
+      codes.signs[i][t] = 0;
+      codes.norms[i][t] = 0;
+      if (first_block + i < blocks && tile + t < tiles) {
+        const int64_t at = static_cast<int64_t>(tile + t) * blocks + first_block + i;
+        codes.indices[i][t] = load_weights16(matrix + at * 512 + lane * 16);
+        codes.signs[i][t] = load_weights4(signs + at * 128 + lane * 4);
+        codes.norms[i][t] = load_weights2(norms + at * 16 + (lane / 4) * 2);
+      }
+    }
+  }
+}
+
 // Of one chunk: sums[tile][column] of row lane / 4 and columns 2 * (lane % 4) and the next.
-template <int kTiles, bool kOneColumn>
-__device__ __forceinline__ void multiply_chunk(const FewArgs& a, const Tiled5Table& table,
-                                               const Unit& unit, const ChunkCodes<kTiles>& codes,
-                                               int first_block, float (&sums)[kTiles][2]) {
+__device__ __forceinline__ void multiply_chunk(const FewArgs& a, const Unit& unit,
+                                               const ChunkCodes& codes, int first_block,
+                                               float (&sums)[kTiles][2]) {
   const int lane = threadIdx.x % 32, column = lane / 4, quarter = lane % 4;
   const auto blocks = static_cast<int>(a.x.blocks);
   const int count = min(kChunkBlocks, blocks - first_block);
@@ -81,8 +110,8 @@ __device__ __forceinline__ void multiply_chunk(const FewArgs& a, const Tiled5Tab
   bool has_scale[2];
 #pragma unroll
   for (int c = 0; c < 2; ++c) {
-    const int scale_column = kOneColumn ? 0 : 2 * quarter + c;
-    has_scale[c] = scale_column < unit.columns && !(kOneColumn && c == 1);
+    const int scale_column = 2 * quarter + c;
+    has_scale[c] = scale_column < unit.columns;
     scale_block[c] =
         has_scale[c] ? static_cast<int64_t>(unit.first_row + scale_column) * blocks + first_block
                      : 0;
@@ -111,10 +140,8 @@ __device__ __forceinline__ void multiply_chunk(const FewArgs& a, const Tiled5Tab
       const auto word = [&](const uint4& v) {
         return j == 0 ? v.x : j == 1 ? v.y : j == 2 ? v.z : v.w;
       };
-      const Weights8 w0 = decode_weights(table, word(codes.indices[i][0]), codes.signs[i][0], j);
-      Weights8 w1 = {0, 0};
-      if constexpr (kTiles == 2)
-        w1 = decode_weights(table, word(codes.indices[i][1]), codes.signs[i][1], j);
+      const Weights8 w0 = decode_weights(a.codes, word(codes.indices[i][0]), codes.signs[i][0], j);
+      const Weights8 w1 = decode_weights(a.codes, word(codes.indices[i][1]), codes.signs[i][1], j);
       const uint4& half = xq[i][j / 2];
       multiply_add(dot, w0.low, w1.low, w0.high, w1.high, j % 2 == 0 ? half.x : half.z,
                    j % 2 == 0 ? half.y : half.w);
@@ -123,50 +150,44 @@ __device__ __forceinline__ void multiply_chunk(const FewArgs& a, const Tiled5Tab
     for (int t = 0; t < kTiles; ++t) {
       const float norm = __half2float(__ushort_as_half(codes.norms[i][t]));
 #pragma unroll
-      for (int c = 0; c < (kOneColumn ? 1 : 2); ++c)
-        sums[t][c] = add_block(norm, scale[i][c] * table.factor,
+      for (int c = 0; c < 2; ++c)
+        sums[t][c] = add_block(norm, scale[i][c] * a.codes.factor,
                                centered_dot(dot[2 * t + c], sum[i][c]), sums[t][c]);
     }
   }
 }
 
-template <int kTiles, bool kOneColumn>
 __global__ void __launch_bounds__(kMostWarps * 32) tiled5_few_rows(const FewArgs a) {
-  constexpr int kColumns = kOneColumn ? 1 : kFewRows;
-  extern __shared__ float chunk_sums[];  // [chunks][kTiles * 8][kColumns]
+  extern __shared__ float chunk_sums[];  // [chunks][kTiles * 8][kFewRows]
   const auto blocks = static_cast<int>(a.x.blocks);
   const int chunks = (blocks + kChunkBlocks - 1) / kChunkBlocks;
   const int warps = blockDim.x / 32, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   let_next_start();
-  const Unit unit = unit_of<kTiles>(a, blockIdx.x);
-  ChunkCodes<kTiles> codes;
+  const Unit unit = unit_of(a, blockIdx.x);
+  ChunkCodes codes;
   load_codes(codes, unit.matrix, blocks, (unit.rows + 7) / 8, unit.tile, warp * kChunkBlocks);
   wait_for_inputs();
   for (int chunk = warp; chunk < chunks; chunk += warps) {
     if (chunk != warp)
       load_codes(codes, unit.matrix, blocks, (unit.rows + 7) / 8, unit.tile, chunk * kChunkBlocks);
     float sums[kTiles][2];
-    multiply_chunk<kTiles, kOneColumn>(a, a.codes, unit, codes, chunk * kChunkBlocks, sums);
-    float* out = chunk_sums + chunk * kTiles * 8 * kColumns;
+    multiply_chunk(a, unit, codes, chunk * kChunkBlocks, sums);
+    float* out = chunk_sums + chunk * kTiles * 8 * kFewRows;
 #pragma unroll
     for (int t = 0; t < kTiles; ++t) {
       const int row = t * 8 + lane / 4;
-      if constexpr (kOneColumn) {
-        if (lane % 4 == 0) out[row] = sums[t][0];
-      } else {
-        out[row * kColumns + lane % 4 * 2] = sums[t][0];
-        out[row * kColumns + lane % 4 * 2 + 1] = sums[t][1];
-      }
+      out[row * kFewRows + lane % 4 * 2] = sums[t][0];
+      out[row * kFewRows + lane % 4 * 2 + 1] = sums[t][1];
     }
   }
   __syncthreads();  // every chunk's sums are there before they are added up
-  for (int i = threadIdx.x; i < kTiles * 8 * kColumns; i += blockDim.x) {
+  for (int i = threadIdx.x; i < kTiles * 8 * kFewRows; i += blockDim.x) {
     const int column = i / (kTiles * 8), row = i % (kTiles * 8);  // neighbours write neighbours
     const int64_t out_row = static_cast<int64_t>(unit.tile) * 8 + row;
     if (column >= unit.columns || out_row >= unit.rows) continue;
     float total = 0;
     for (int chunk = 0; chunk < chunks; ++chunk)
-      total += chunk_sums[(chunk * kTiles * 8 + row) * kColumns + column];
+      total += chunk_sums[(chunk * kTiles * 8 + row) * kFewRows + column];
     float* y = unit.y + column * unit.y_stride + out_row;
     *y = finish_product(total, unit.bias == nullptr ? nullptr : unit.bias + out_row,
                         unit.accumulate ? y : nullptr);
@@ -177,7 +198,6 @@ __global__ void __launch_bounds__(kMostWarps * 32) tiled5_few_rows(const FewArgs
 
 void tiled5_few(const QuantizedRows& x, int64_t tokens, const ProductTargets& targets,
                 const Tiled5Table& codes, cudaStream_t stream) {
-  constexpr int kTiles = 2;
   const auto units_of = [](int64_t rows) {
     return static_cast<int>((rows + 8 * kTiles - 1) / (8 * kTiles));
   };
@@ -197,10 +217,8 @@ void tiled5_few(const QuantizedRows& x, int64_t tokens, const ProductTargets& ta
   if (ctas == 0) return;
   const auto chunks = static_cast<int>((x.blocks + kChunkBlocks - 1) / kChunkBlocks);
   const int warps = chunks < kMostWarps ? chunks : kMostWarps;
-  const bool one = tokens == 1;
-  const size_t shared =
-      static_cast<size_t>(chunks) * kTiles * 8 * (one ? 1 : kFewRows) * sizeof(float);
-  launch(one ? tiled5_few_rows<kTiles, true> : tiled5_few_rows<kTiles, false>,
+  const size_t shared = static_cast<size_t>(chunks) * kTiles * 8 * kFewRows * sizeof(float);
+  launch(tiled5_few_rows,
          {.grid = static_cast<unsigned>(ctas),
           .block = static_cast<unsigned>(warps * 32),
           .shared_bytes = shared,

@@ -3,14 +3,13 @@
 //         chunk sums added ascending
 // Shapes  as tiled5_few.cu
 // Work    2 * rows * blocks * 128 * tokens operations; 30B: 6.4 G a token. Per block and output
-// four
-//         FP32 instructions beside 128 products, per 16 weights 24 instructions to decode them
+//         four FP32 instructions beside 128 products, per 16 weights 24 instructions to decode them
 // Floor   decode, scale and issue bound: about 40 % of the card's int8 rate (1,979 T/s on sm_90)
 // Method  a CTA for some warps * 16 rows of W and 8 * kColumnTiles rows of x; a warp for 16 rows of
-// W, whose
-//         codes it decodes straight into operand registers (no shared memory for weights); x comes
-//         by cp.async, two blocks a stage; the order of weights within a block is that of the codes
-//         on both sides (tiled5_codes.cuh). float(t) by adding 1.5 * 2^23: |t| < 2^22, exact
+//         W, whose codes it decodes straight into operand registers (no shared memory for weights);
+//         x comes by cp.async, two blocks a stage; the order of weights within a block is that of
+//         the codes on both sides (tiled5_codes.cuh). float(t) by adding 1.5 * 2^23: |t| < 2^22,
+//         exact
 // Source  own
 
 #include <cuda_fp16.h>

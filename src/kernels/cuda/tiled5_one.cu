@@ -1,7 +1,7 @@
 // tiled5_one.cu: y = W x for one row of x, W in kTiled5 codes: the product of single-stream decode.
 // Math    ops/integer_dot.h, bit for bit; a warp computes chunk sums, one thread an output adds
-// them Shapes  W [rows][blocks*128] in tiles of 8 rows, x i8[blocks*128] -> y f32[rows]; up to four
-// W
+//         them
+// Shapes  W [rows][blocks*128] in tiles of 8 rows, x i8[blocks*128] -> y f32[rows]; up to four W
 //         that share x, and in the same launch some experts' (which ones the device knows)
 // Bytes   rows * blocks * 82; 30B: in_proj 17.7 MB, up of six experts and the shared one 25.6 MB
 // Floor   4.0 and 5.8 us at 4.4 TB/s
