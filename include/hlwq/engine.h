@@ -109,6 +109,15 @@ struct BenchRequest {
   [[nodiscard]] int64_t widest_batch() const;
 };
 
+// What the routed experts of one MoE layer cost, summed over steps.
+struct ExpertTraffic {
+  int64_t hits = 0;      // experts of a step that lay on the GPU
+  int64_t misses = 0;    // that had to be brought
+  int64_t in_place = 0;  // of those: read where they lie, no slot was free
+  int64_t bytes = 0;     // brought
+  double stall_s = 0;    // for which decode steps waited
+};
+
 struct BenchRow {
   std::string name = {};                        // "prompt 512", "decode at 8192 batch 32"
   int64_t tokens = 0;                           // of a repetition, over all sequences
@@ -117,6 +126,7 @@ struct BenchRow {
   std::optional<double> gb_s = {};              // 1e9 bytes that decode steps must read a second
   std::optional<double> roof_share = {};        // of what the device reads a second
   std::optional<double> hit_rate = {};          // of the expert cache, when there is one
+  std::vector<ExpertTraffic> experts = {};      // of each MoE layer then, all repetitions
   std::optional<int64_t> vram_peak_bytes = {};  // most this engine had on the GPU so far
   std::optional<int64_t> vram_used_bytes = {};  // of the whole GPU at the row's end
   int64_t host_bytes = 0;                       // most this process had resident so far

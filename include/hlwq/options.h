@@ -30,10 +30,12 @@ struct EngineOptions {
   std::string moe_expert_cache_size = "all";
   std::string cache_policy = "lru";
   std::string cpu_experts = "auto";
+  std::string expert_use = "auto";
 
-  // Most tokens of one step over all sequences; 0: the prefill chunk. Not a flag: commands that run
-  // several sequences side by side set it.
+  // Most tokens of one step over all sequences; 0: the prefill chunk. Sequences to be held side by
+  // side, each of `context` tokens. Not flags: commands that run several sequences set them.
   int64_t step_tokens = 0;
+  int64_t sequences = 1;
 
   // Calls v(const OptionField&, field) for each field.
   template <typename Visitor>
@@ -87,11 +89,15 @@ struct EngineOptions {
       self.moe_expert_cache_size);
     v(OptionField{.name = "cache-policy",
                   .help = "which expert leaves the GPU first",
-                  .choices = {"lru", "lfru"}},
+                  .choices = {"lru", "lfru", "fifo", "lfu"}},
       self.cache_policy);
     v(OptionField{.name = "cpu-experts",
                   .help = "misses computed on the CPU: auto, off or a share from 0 to 1"},
       self.cpu_experts);
+    v(OptionField{.name = "expert-use",
+                  .help = "file of how much experts were used, to begin with the hot ones: a path, "
+                          "auto (in the model's folder, when experts are offloaded) or off"},
+      self.expert_use);
   }
 };
 

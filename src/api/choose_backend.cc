@@ -8,28 +8,18 @@
 namespace hlwq {
 namespace {
 
-// Options about experts that come and go. Taking them in silence would let a person believe that
-// they work.
-Status refuse_offload_options(const EngineOptions& options) {
-  const EngineOptions defaults;
-  const auto refuse = [](const char* flag, const std::string& value) {
-    return fail(ErrorCode::kUnsupported,
-                fmt::format("--{} {}: experts stay resident in this version", flag, value));
-  };
-  if (options.vram != defaults.vram) return refuse("vram", options.vram);
-  if (options.moe_expert_cache_size != defaults.moe_expert_cache_size)
-    return refuse("moe-expert-cache-size", options.moe_expert_cache_size);
-  if (options.cache_policy != defaults.cache_policy)
-    return refuse("cache-policy", options.cache_policy);
-  if (options.cpu_experts != defaults.cpu_experts)
-    return refuse("cpu-experts", options.cpu_experts);
-  return {};
+// Taking it in silence would let a person believe that it works.
+Status refuse_cpu_experts(const EngineOptions& options) {
+  if (options.cpu_experts == "auto" || options.cpu_experts == "off") return {};
+  return fail(ErrorCode::kUnsupported,
+              fmt::format("--cpu-experts {}: this build computes all experts on the GPU",
+                          options.cpu_experts));
 }
 
 }  // namespace
 
 Result<std::unique_ptr<Backend>> choose_backend(const EngineOptions& options) {
-  HLWQ_TRY(refuse_offload_options(options));
+  HLWQ_TRY(refuse_cpu_experts(options));
   if (options.kv_cache_nbits != 16)
     return fail(ErrorCode::kUnsupported,
                 fmt::format("--kv-cache-nbits {}: this build keeps the KV cache at 16 bits",

@@ -8,6 +8,7 @@
 
 #include "api/check_options.h"
 #include "api/choose_backend.h"
+#include "api/choose_experts.h"
 #include "api/engine_impl.h"
 #include "api/guard.h"
 #include "base/log.h"
@@ -84,7 +85,7 @@ Engine::~Engine() = default;
 Result<Engine> Engine::open(const std::string& path, const EngineOptions& options,
                             const std::function<void(uint64_t, uint64_t)>& progress) {
   return guarded([&]() -> Result<Engine> {
-    HLWQ_TRY_ASSIGN(auto impl, Impl::start(options));
+    HLWQ_TRY_ASSIGN(auto impl, Impl::start(options, path));
     HLWQ_TRY_ASSIGN(const NemotronHConfig config, read_model_config(path));
     HLWQ_TRY_ASSIGN(impl->generation, read_generation_config(path));
     const int64_t context = choose_context(options, config);
@@ -92,6 +93,7 @@ Result<Engine> Engine::open(const std::string& path, const EngineOptions& option
                                             {.base = options.base,
                                              .limits = impl->limits(context),
                                              .sequence_bytes = impl->sequence_bytes(),
+                                             .home = impl->home.get(),
                                              .load_threads = impl->backend->threads(),
                                              .progress = progress}));
     impl->tokenizer = open_tokenizer(path, options.base);
@@ -104,22 +106,31 @@ Result<Engine> Engine::open(const std::string& path, const EngineOptions& option
 Result<Engine> Engine::open_synthetic(std::string_view spec, const EngineOptions& options) {
   return guarded([&]() -> Result<Engine> {
     HLWQ_TRY_ASSIGN(const SyntheticSpec parsed, parse_synthetic_spec(spec));
-    HLWQ_TRY_ASSIGN(auto impl, Impl::start(options));
+    HLWQ_TRY_ASSIGN(auto impl, Impl::start(options, {}));
     const int64_t context = choose_context(options, parsed.config);
     HLWQ_TRY_ASSIGN(impl->model, make_synthetic_model(spec, *impl->backend, impl->limits(context),
-                                                      impl->sequence_bytes()));
+                                                      impl->sequence_bytes(), impl->home.get()));
     impl->tokenizer = fail(ErrorCode::kMissing, "a synthetic model has no tokenizer");
     impl->describe(std::string(spec), context);
     return Engine(std::move(impl));
   });
 }
 
-Result<std::unique_ptr<Engine::Impl>> Engine::Impl::start(const EngineOptions& options) {
+// What was learned of the experts' use is kept, if it can be.
+Engine::Impl::~Impl() {
+  if (home == nullptr || model == nullptr) return;
+  const Status saved = guarded([&] { return home->save_hotness(); });
+  if (!saved) log(LogLevel::kInfo, "the use of experts was not kept: " + saved.error().message);
+}
+
+Result<std::unique_ptr<Engine::Impl>> Engine::Impl::start(const EngineOptions& options,
+                                                          const std::string& model_path) {
   HLWQ_TRY(check_options(options));
   auto impl = std::make_unique<Impl>();
   impl->options = options;
   impl->step_tokens = std::max(options.prefill_chunk, options.step_tokens);
   HLWQ_TRY_ASSIGN(impl->backend, choose_backend(options));
+  HLWQ_TRY_ASSIGN(impl->home, choose_experts(options, *impl->backend, model_path));
   return impl;
 }
 
@@ -129,9 +140,11 @@ StepLimits Engine::Impl::limits(int64_t context) const {
 }
 
 SequenceBytes Engine::Impl::sequence_bytes() const {
-  return [&device = *backend](const StateShape& shape, bool coded, int64_t context) {
+  return [&device = *backend, sequences = options.sequences](const StateShape& shape, bool coded,
+                                                             int64_t context) {
     return SequencePool::bytes_for(
-        shape, {.context = context, .kv_dtype = default_kv_dtype(coded, device)});
+        shape,
+        {.sequences = sequences, .context = context, .kv_dtype = default_kv_dtype(coded, device)});
   };
 }
 

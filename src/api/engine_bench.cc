@@ -171,6 +171,7 @@ class Bench {
   template <typename Work>
   Result<BenchRow> repeat(std::string name, int64_t tokens, Work&& work) {
     std::vector<double> rates;
+    static_cast<void>(model_.take_expert_stats());  // what came before
     for (int64_t i = 0; i < request_.repetitions; ++i) {
       backend_.synchronize();
       const Clock::time_point begin = Clock::now();
@@ -190,12 +191,27 @@ class Bench {
         .tok_s_least = rates.front(),
         .tok_s_most = rates.back(),
         .host_bytes = peak_rss_bytes()};
+    add_traffic(row);
     if (backend_.device() != Device::kHost) {
       const DeviceMemory memory = backend_.memory();
       row.vram_peak_bytes = static_cast<int64_t>(memory.peak);
       row.vram_used_bytes = static_cast<int64_t>(memory.total - memory.free);
     }
     return row;
+  }
+
+  void add_traffic(BenchRow& row) const {
+    int64_t hits = 0, all = 0;
+    for (const ExpertLayerStats& layer : model_.take_expert_stats()) {
+      row.experts.push_back({.hits = layer.hits,
+                             .misses = layer.misses,
+                             .in_place = layer.in_place,
+                             .bytes = layer.bytes,
+                             .stall_s = layer.stall_s});
+      hits += layer.hits;
+      all += layer.hits + layer.misses;
+    }
+    if (all > 0) row.hit_rate = static_cast<double>(hits) / static_cast<double>(all);
   }
 
   [[nodiscard]] Result<Session> make_session(int64_t sequences, int64_t context) const {

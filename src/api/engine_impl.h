@@ -10,6 +10,7 @@
 #include "base/thread_pool.h"
 #include "hlwq/engine.h"
 #include "model/model.h"
+#include "runtime/experts/offload_home.h"
 #include "runtime/session.h"
 #include "text/tokenizer.h"
 
@@ -21,6 +22,7 @@ struct Engine::Impl {
   ModelInfo info;
   int64_t step_tokens = 0;  // StepLimits::tokens of the model
   std::unique_ptr<Backend> backend;
+  std::unique_ptr<OffloadHome> home;  // of routed experts; null: with everything else
   std::unique_ptr<Model> model;
   DType kv_dtype = DType::kF16;
   Result<Tokenizer> tokenizer = fail(ErrorCode::kMissing, "no tokenizer");
@@ -29,10 +31,14 @@ struct Engine::Impl {
   std::optional<Session> session;         // of generate(), made when first used
   std::optional<ThreadPool> row_threads;  // of perplexity(), made when first used
 
-  // With options and back end; the rest is for whoever makes the model.
-  [[nodiscard]] static Result<std::unique_ptr<Impl>> start(const EngineOptions& options);
+  ~Impl();
+
+  // With options, back end and the experts' home; the rest is for whoever makes the model, whose
+  // folder is `model_path` (empty: none).
+  [[nodiscard]] static Result<std::unique_ptr<Impl>> start(const EngineOptions& options,
+                                                           const std::string& model_path);
   [[nodiscard]] StepLimits limits(int64_t context) const;
-  // Of the sequence that generate() keeps.
+  // Of the sequences that are kept side by side.
   [[nodiscard]] SequenceBytes sequence_bytes() const;
   // Fills `info` once the model is there.
   void describe(std::string path, int64_t context);

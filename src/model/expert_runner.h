@@ -3,6 +3,8 @@
 // streaming implement it and are never included from model code.
 
 #include <cstdint>
+#include <span>
+#include <vector>
 
 #include "base/result.h"
 #include "ops/backend.h"
@@ -20,12 +22,39 @@ struct RoutedTokens {
   MutF32View residual = {};     // [tokens, width]: += y at the end; no data: left out
 };
 
+inline ExpertsArgs args_of(const RoutedTokens& routed, std::span<const Mlp> experts,
+                           const ExpertAddress* table, MutF32View y) {
+  return {.x = routed.x,
+          .experts = experts,
+          .table = table,
+          .ids = routed.ids,
+          .weights = routed.weights,
+          .experts_used = routed.experts_used,
+          .y = y,
+          .shared = routed.shared,
+          .residual = routed.residual};
+}
+
+// What the experts of one MoE layer cost since the last time someone asked.
+struct ExpertLayerStats {
+  int64_t hits = 0;      // experts of a step that were in the device's memory
+  int64_t misses = 0;    // that were not: each moved its record over the bus
+  int64_t in_place = 0;  // of those: not kept, no slot was free for them
+  int64_t bytes = 0;     // of records that were moved
+  double stall_s = 0;    // for which recorded steps waited for them
+};
+
 class ExpertRunner {
  public:
   virtual ~ExpertRunner() = default;
   // y[t] = weighted sum of token t's experts of MoE layer number `moe_layer` (0 = the first MoE
   // layer), then as RoutedTokens says. The same bits wherever the experts lie.
   [[nodiscard]] virtual Status run(int64_t moe_layer, const RoutedTokens& routed, MutF32View y) = 0;
+  // Whether run() makes the same calls of ops for every step of so many tokens, so that a step can
+  // be recorded.
+  [[nodiscard]] virtual bool repeats(int64_t tokens) const = 0;
+  // Of each MoE layer, then cleared; empty where all experts are resident. Waits for the device.
+  [[nodiscard]] virtual std::vector<ExpertLayerStats> take_stats() { return {}; }
   // Bytes it holds on the back end's device.
   [[nodiscard]] virtual size_t device_bytes() const = 0;
 };

@@ -6,9 +6,10 @@
 
 #include "io/printable.h"
 #include "model/model.h"
+#include "model/nemotron_h/assemble.h"
 #include "model/nemotron_h/loader.h"
 #include "model/nemotron_h/memory_plan.h"
-#include "model/nemotron_h/with_resident_experts.h"
+#include "model/resident_experts.h"
 #include "model/tensor_names.h"
 
 namespace hlwq {
@@ -77,12 +78,15 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, Backend& back
                         : fmt::format("the base {} lacks them too", options.base)));
 
   HLWQ_TRY_ASSIGN(const auto loader, nemotron_h::WeightLoader::plan(config, sources));
-  HLWQ_TRY(nemotron_h::prepare_memory(backend, config, options.limits, loader->bytes(),
-                                      loader->coded(), options.sequence_bytes));
+  ResidentHome resident;
+  ExpertHome& home = options.home == nullptr ? resident : *options.home;
+  HLWQ_TRY_ASSIGN(const size_t later,
+                  nemotron_h::prepare_memory(backend, config, options.limits, loader->bytes(),
+                                             loader->coded(), home, options.sequence_bytes));
   HLWQ_TRY_ASSIGN(nemotron_h::ModelWeights weights,
-                  loader->load(config, backend, options.load_threads, options.progress));
-  return nemotron_h::with_resident_experts(backend, std::move(config), std::move(weights),
-                                           options.limits);
+                  loader->load(config, backend, home, options.load_threads, options.progress));
+  return nemotron_h::assemble(backend, std::move(config), std::move(weights), home, later,
+                              options.limits);
 }
 
 }  // namespace hlwq

@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "model/config.h"
+#include "model/expert_home.h"
 #include "ops/backend.h"
 
 namespace hlwq {
@@ -80,6 +81,8 @@ class Model {
   [[nodiscard]] virtual Status forward(const StepBatch& step, const SequenceMemory& memory,
                                        MutF32View logits,
                                        const StepObserver* observer = nullptr) = 0;
+  // Of the routed experts since the last call, by MoE layer; empty where all are resident.
+  [[nodiscard]] virtual std::vector<ExpertLayerStats> take_expert_stats() { return {}; }
   // Waits for the steps so far. Errors: kBadValue when one since the last call had activations that
   // are not finite; the sequences of those steps are then unusable. Every caller asks before it
   // trusts logits.
@@ -90,6 +93,8 @@ struct LoadOptions {
   std::string base;  // --base: folder that supplies tensors the checkpoint lacks
   StepLimits limits;
   SequenceBytes sequence_bytes;
+  ExpertHome* home = nullptr;  // of the routed experts; null: with everything else. It must outlive
+                               // the model
   int load_threads = 1;
   std::function<void(uint64_t done, uint64_t total)> progress;  // bytes read; may be empty
 };

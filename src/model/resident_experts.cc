@@ -4,43 +4,46 @@
 #include <utility>
 
 #include "base/check.h"
+#include "ops/expert_address.h"
 
 namespace hlwq {
 
-ResidentExperts::ResidentExperts(Backend& backend, std::vector<std::vector<Mlp>> layers,
-                                 std::vector<Buffer> memory)
-    : backend_(backend), layers_(std::move(layers)), memory_(std::move(memory)) {}
-
-Result<std::unique_ptr<ResidentExperts>> ResidentExperts::create(
-    Backend& backend, std::vector<std::vector<Mlp>> layers, std::vector<Buffer> memory) {
-  std::unique_ptr<ResidentExperts> experts(
-      new ResidentExperts(backend, std::move(layers), std::move(memory)));
-  for (const std::vector<Mlp>& layer : experts->layers_) {
-    HLWQ_TRY_ASSIGN(Buffer table, backend.expert_table(layer));
-    experts->tables_.push_back(std::move(table));
+Result<std::unique_ptr<ResidentExperts>> ResidentExperts::create(Backend& backend,
+                                                                 LoadedExperts experts) {
+  std::unique_ptr<ResidentExperts> runner(new ResidentExperts(backend, std::move(experts)));
+  for (const std::vector<Mlp>& layer : runner->experts_.layers) {
+    HLWQ_TRY(backend.check_experts(layer));
+    if (backend.device() == Device::kHost) continue;
+    std::vector<ExpertAddress> addresses;
+    for (const Mlp& expert : layer) addresses.push_back({expert.up.data, expert.down.data});
+    const size_t bytes = addresses.size() * sizeof(ExpertAddress);
+    HLWQ_TRY_ASSIGN(Buffer table, backend.allocate(bytes, "table of experts"));
+    backend.upload(table.data(), addresses.data(), bytes);
+    runner->tables_.push_back(std::move(table));
   }
-  return experts;
+  return runner;
 }
 
 Status ResidentExperts::run(int64_t moe_layer, const RoutedTokens& routed, MutF32View y) {
-  HLWQ_CHECK(moe_layer >= 0 && moe_layer < static_cast<int64_t>(layers_.size()));
+  HLWQ_CHECK(moe_layer >= 0 && moe_layer < static_cast<int64_t>(experts_.layers.size()));
   const auto layer = static_cast<size_t>(moe_layer);
-  backend_.experts({.x = routed.x,
-                    .experts = layers_[layer],
-                    .table = tables_[layer].data(),
-                    .ids = routed.ids,
-                    .weights = routed.weights,
-                    .experts_used = routed.experts_used,
-                    .y = y,
-                    .shared = routed.shared,
-                    .residual = routed.residual});
+  const ExpertAddress* const table =
+      tables_.empty() ? nullptr : reinterpret_cast<const ExpertAddress*>(tables_[layer].data());
+  backend_.experts(args_of(routed, experts_.layers[layer], table, y));
   return {};
 }
 
 size_t ResidentExperts::device_bytes() const {
   const auto add = [](size_t sum, const Buffer& b) { return sum + b.bytes(); };
-  const size_t weights = std::accumulate(memory_.begin(), memory_.end(), size_t{0}, add);
+  const size_t weights =
+      std::accumulate(experts_.memory.begin(), experts_.memory.end(), size_t{0}, add);
   return std::accumulate(tables_.begin(), tables_.end(), weights, add);
+}
+
+Result<std::unique_ptr<ExpertRunner>> ResidentHome::make_runner(Backend& backend,
+                                                                LoadedExperts experts,
+                                                                size_t /*later_bytes*/) {
+  return ResidentExperts::create(backend, std::move(experts));
 }
 
 }  // namespace hlwq

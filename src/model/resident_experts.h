@@ -2,9 +2,11 @@
 // Routed experts that all lie in the back end's memory.
 
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
+#include "model/expert_home.h"
 #include "model/expert_runner.h"
 #include "ops/backend.h"
 #include "tensor/buffer.h"
@@ -13,24 +15,35 @@ namespace hlwq {
 
 class ResidentExperts final : public ExpertRunner {
  public:
-  // `layers[i]`: the experts of MoE layer i, whose matrices lie in `memory` (one record an expert,
-  // [up | down], each at a multiple of kRecordAlign). `backend` must outlive this. Errors: as
-  // Backend::expert_table.
-  static Result<std::unique_ptr<ResidentExperts>> create(Backend& backend,
-                                                         std::vector<std::vector<Mlp>> layers,
-                                                         std::vector<Buffer> memory);
+  // `backend` must outlive this. Errors: kOutOfMemory, and as Backend::check_experts.
+  static Result<std::unique_ptr<ResidentExperts>> create(Backend& backend, LoadedExperts experts);
 
   [[nodiscard]] Status run(int64_t moe_layer, const RoutedTokens& routed, MutF32View y) override;
+  [[nodiscard]] bool repeats(int64_t /*tokens*/) const override { return true; }
   [[nodiscard]] size_t device_bytes() const override;
 
  private:
-  ResidentExperts(Backend& backend, std::vector<std::vector<Mlp>> layers,
-                  std::vector<Buffer> memory);
+  ResidentExperts(Backend& backend, LoadedExperts experts)
+      : backend_(backend), experts_(std::move(experts)) {}
 
   Backend& backend_;
-  std::vector<std::vector<Mlp>> layers_;
-  std::vector<Buffer> memory_;
-  std::vector<Buffer> tables_;  // of each layer, Backend::expert_table
+  LoadedExperts experts_;
+  std::vector<Buffer> tables_;  // of each layer: ExpertAddress [experts]; none on the host
+};
+
+class ResidentHome final : public ExpertHome {
+ public:
+  void choose(const Backend& /*backend*/, size_t /*expert_bytes*/,
+              size_t /*other_bytes*/) override {}
+  [[nodiscard]] bool on_device() const override { return true; }
+  [[nodiscard]] bool device_reaches() const override { return true; }
+  [[nodiscard]] Result<Buffer> allocate(Backend& backend, size_t bytes,
+                                        std::string_view what) override {
+    return backend.allocate(bytes, what);
+  }
+  [[nodiscard]] Result<std::unique_ptr<ExpertRunner>> make_runner(Backend& backend,
+                                                                  LoadedExperts experts,
+                                                                  size_t later_bytes) override;
 };
 
 }  // namespace hlwq

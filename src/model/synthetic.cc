@@ -7,9 +7,10 @@
 #include <utility>
 
 #include "io/printable.h"
+#include "model/nemotron_h/assemble.h"
 #include "model/nemotron_h/memory_plan.h"
 #include "model/nemotron_h/synthetic_weights.h"
-#include "model/nemotron_h/with_resident_experts.h"
+#include "model/resident_experts.h"
 
 namespace hlwq {
 namespace {
@@ -116,14 +117,18 @@ Result<SyntheticSpec> parse_synthetic_spec(std::string_view spec) {
 
 Result<std::unique_ptr<Model>> make_synthetic_model(std::string_view spec, Backend& backend,
                                                     const StepLimits& limits,
-                                                    const SequenceBytes& sequence_bytes) {
+                                                    const SequenceBytes& sequence_bytes,
+                                                    ExpertHome* given) {
   HLWQ_TRY_ASSIGN(SyntheticSpec parsed, parse_synthetic_spec(spec));
   HLWQ_TRY_ASSIGN(const auto weights, nemotron_h::SyntheticWeights::plan(parsed));
-  HLWQ_TRY(nemotron_h::prepare_memory(backend, parsed.config, limits, weights->bytes(),
-                                      weights->coded(), sequence_bytes));
-  HLWQ_TRY_ASSIGN(nemotron_h::ModelWeights made, weights->make(backend));
-  return nemotron_h::with_resident_experts(backend, std::move(parsed.config), std::move(made),
-                                           limits);
+  ResidentHome resident;
+  ExpertHome& home = given == nullptr ? resident : *given;
+  HLWQ_TRY_ASSIGN(const size_t later,
+                  nemotron_h::prepare_memory(backend, parsed.config, limits, weights->bytes(),
+                                             weights->coded(), home, sequence_bytes));
+  HLWQ_TRY_ASSIGN(nemotron_h::ModelWeights made, weights->make(backend, home));
+  return nemotron_h::assemble(backend, std::move(parsed.config), std::move(made), home, later,
+                              limits);
 }
 
 }  // namespace hlwq

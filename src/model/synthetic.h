@@ -31,9 +31,9 @@ struct SyntheticSpec {
 // Builds the model on `backend`, which must outlive it. Every matrix but the routers is coded with
 // 5 bits in kTiled5, embeddings and head too; codes are drawn on the device. The same spec gives
 // the same weights on every back end. Errors: as parse_synthetic_spec, kOutOfMemory (also before
-// anything is allocated, as load_model), kInvalidArgument (limits).
+// anything is allocated, as load_model), kInvalidArgument (limits). `home` as in LoadOptions.
 [[nodiscard]] Result<std::unique_ptr<Model>> make_synthetic_model(
     std::string_view spec, Backend& backend, const StepLimits& limits,
-    const SequenceBytes& sequence_bytes = {});
+    const SequenceBytes& sequence_bytes = {}, ExpertHome* home = nullptr);
 
 }  // namespace hlwq

@@ -20,6 +20,8 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "ops/expert_address.h"
+#include "ops/expert_cache.h"
 #include "ops/matrix.h"
 #include "ops/sampling.h"
 #include "ops/shapes.h"
@@ -92,15 +94,35 @@ struct RouteArgs {
 // y[t] += shared(x[t]) when there is a shared expert; then residual[t] += y[t] when given (its data
 // is null otherwise). y holds the sum in any case. All experts have one shape.
 struct ExpertsArgs {
-  Activation x;  // [tokens, width]
-  std::span<const Mlp> experts;
-  const std::byte* table = nullptr;  // of Backend::expert_table(experts), on the device
-  const int32_t* ids;                // [tokens, experts_used], ascending within a token
-  const float* weights;              // [tokens, experts_used]
+  Activation x;                          // [tokens, width]
+  std::span<const Mlp> experts;          // their form; where they lie too, when there is no table
+  const ExpertAddress* table = nullptr;  // [experts] on the device, of those that were chosen
+  // That placed them in this step, with these ids and this table, by the op before this one: its
+  // copies may still be on their way. Null: all are where the table says.
+  const ExpertCache* cache = nullptr;
+  const int32_t* ids;    // [tokens, experts_used], ascending within a token
+  const float* weights;  // [tokens, experts_used]
   int64_t experts_used;
   MutF32View y;  // [tokens, width]
   const Mlp* shared = nullptr;
   MutF32View residual = {};  // [tokens, width]
+};
+
+// Experts [first, last) of a step, and how many tokens chose each expert of the layer.
+struct ExpertRange {
+  int64_t first = 0, last = 0;
+  std::span<const int32_t> choices;  // [experts], on the host
+};
+
+// Before a step's experts are multiplied: those that are in no slot get one, as the cache's policy
+// says, their records are copied there, and `table` says where each expert that was chosen lies (in
+// host memory, when no slot could be had). Needs a cache whose home the device can read.
+struct PlaceExpertsArgs {
+  ExpertCache cache;
+  int64_t layer = 0;
+  const int32_t* ids = nullptr;  // [choices] of the router, on the device
+  int64_t choices = 0;
+  ExpertAddress* table = nullptr;  // out [experts], on the device
 };
 
 // y = down( relu(up x)^2 ) (+ y when accumulate).
@@ -193,8 +215,13 @@ struct ScratchNeeds {
   MambaShape mamba{0, 0, 0, 0, 0};
 };
 
+// What a device works off in order: its ops, and beside them copies from host memory.
+enum class Queue : uint8_t { kOps, kCopies };
+
 class Backend {
  public:
+  static constexpr int kFences = 8;
+
   virtual ~Backend() = default;
   [[nodiscard]] virtual std::string_view name() const = 0;    // "reference", "cpu"
   [[nodiscard]] virtual std::string description() const = 0;  // one line: instruction sets, threads
@@ -211,10 +238,22 @@ class Backend {
   [[nodiscard]] virtual Result<Buffer> allocate(size_t bytes, std::string_view what) = 0;
   // Sizes the scratch arena; call once before the ops. Errors: kOutOfMemory.
   [[nodiscard]] virtual Status reserve(const ScratchNeeds& needs) = 0;
-  // What the experts op looks experts up in; empty where a span of host structs serves. `experts`
-  // must stay as they are. Errors: kOutOfMemory, kUnsupported (experts of one layer that differ in
-  // layout, table or type).
-  [[nodiscard]] virtual Result<Buffer> expert_table(std::span<const Mlp> experts) = 0;
+  // Whether one call of the experts op can multiply by these. Errors: kUnsupported (experts of one
+  // layer that differ in layout, table or type, or lie at odd addresses, where that matters).
+  [[nodiscard]] virtual Status check_experts(std::span<const Mlp> experts) const = 0;
+
+  // Host memory that ops read in place, and copies read at full speed, from now on. The result owns
+  // no more than that right: destroy it before the memory. Errors: kOutOfMemory, kUnsupported, when
+  // the system refuses.
+  [[nodiscard]] virtual Result<Buffer> pin(std::byte* host, size_t bytes) = 0;
+  // Copies from host memory beside the ops. Memory that is not pinned is read before it returns.
+  virtual void copy_beside(void* to, const void* from, size_t bytes) = 0;
+  // Order between the queues. A fence (0 .. kFences - 1) is passed when the queue has done what it
+  // was given before record(); what it is given after wait() begins when the fence was passed.
+  virtual void record(Queue queue, int fence) = 0;
+  virtual void wait(Queue queue, int fence) = 0;
+  // Until the fence was passed, on the host.
+  virtual void wait_on_host(int fence) = 0;
 
   // Between host and device memory, in order with the ops; both are done with the host's side on
   // return.
@@ -237,7 +276,14 @@ class Backend {
   virtual void project(const ProjectArgs& args) = 0;
   virtual void embed(const EmbedArgs& args) = 0;
   virtual void route(const RouteArgs& args) = 0;
+  virtual void place_experts(const PlaceExpertsArgs& args) = 0;
   virtual void experts(const ExpertsArgs& args) = 0;
+  // The experts op in parts, with the same bits: begin, then ranges that ascend and cover every
+  // expert that was chosen, then end; no other op between, at least one token. Only the experts of
+  // a range are read by its call.
+  virtual void begin_experts(const ExpertsArgs& args) = 0;
+  virtual void some_experts(const ExpertsArgs& args, const ExpertRange& range) = 0;
+  virtual void end_experts(const ExpertsArgs& args) = 0;
   virtual void mlp(const MlpArgs& args) = 0;
   virtual void add(const AddArgs& args) = 0;
   virtual void mamba(const MambaArgs& args) = 0;

@@ -241,10 +241,9 @@ TEST(Engine, RefusesWhatItCannotDo) {
   };
   const std::pair<EngineOptions, const char*> unsupported[] = {
       {{.kv_cache_nbits = 4}, "--kv-cache-nbits 4"},
-      {{.vram = "8GB"}, "--vram 8GB: experts stay resident in this version"},
-      {{.moe_expert_cache_size = "8"}, "--moe-expert-cache-size 8: experts stay"},
-      {{.cache_policy = "lfru"}, "--cache-policy lfru: experts stay"},
-      {{.cpu_experts = "off"}, "--cpu-experts off: experts stay"}};
+      {{.device = "cpu", .vram = "8GB"}, "--vram: the model runs on cpu"},
+      {{.device = "cpu", .moe_expert_cache_size = "8"}, "--moe-expert-cache-size: the model runs"},
+      {{.cpu_experts = "0.5"}, "--cpu-experts 0.5"}};
   for (const auto& [options, words] : unsupported) {
     EXPECT_EQ(error(options).code, ErrorCode::kUnsupported) << words;
     EXPECT_NE(error(options).message.find(words), std::string::npos) << error(options).message;
@@ -254,6 +253,16 @@ TEST(Engine, RefusesWhatItCannotDo) {
     EXPECT_EQ(error({.device = "cuda"}).message.find("--device cuda: "), 0u);
   }
   EXPECT_EQ(error({.threads = -3}).code, ErrorCode::kInvalidArgument);
+  const std::pair<EngineOptions, const char*> invalid[] = {
+      {{.vram = "8 cows"}, "--vram"},
+      {{.moe_expert_cache_size = "0"}, "--moe-expert-cache-size: got '0'"},
+      {{.moe_expert_cache_size = "many"}, "--moe-expert-cache-size: got 'many'"},
+      {{.vram = "8GB", .moe_expert_cache_size = "8"}, "wanted one of them"},
+      {{.cache_policy = "lfru"}, "--cache-policy lfru: nothing is cached"}};
+  for (const auto& [options, words] : invalid) {
+    EXPECT_EQ(error(options).code, ErrorCode::kInvalidArgument) << words;
+    EXPECT_NE(error(options).message.find(words), std::string::npos) << error(options).message;
+  }
   const Error missing = error({}, "/nowhere/at/all");
   EXPECT_EQ(missing.code, ErrorCode::kMissing);
   EXPECT_NE(missing.message.find("/nowhere/at/all"), std::string::npos);

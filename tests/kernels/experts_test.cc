@@ -105,6 +105,47 @@ TEST_P(Experts, WeightedSumInAscendingOrder) {
   }
 }
 
+// Ranges of experts one after the other give the bits of the whole.
+TEST_P(Experts, InParts) {
+  Random random(511);
+  constexpr int64_t kExperts = 24, kUsed = 3, kWidth = 140, kHidden = 72, kTokens = 60;
+  for (const Form form : {Form::kTiled5, Form::kPlanes, Form::kWide, Form::kPlain}) {
+    SCOPED_TRACE(testing::Message() << "form " << static_cast<int>(form));
+    const Layer layer(random, form, kExperts, kWidth, kHidden);
+    const CodedMlp shared_mlp = random_mlp(random, kWidth, kHidden);
+    const Mlp shared = shared_mlp.mlp();
+    const auto backend = make(mlp_needs(kTokens, kWidth, kHidden, kExperts, kUsed));
+    TestActivation x(kTokens, kWidth, random.normals(kTokens * kWidth));
+    x.quantize();
+    for (const int64_t tokens : {int64_t{2}, int64_t{9}, kTokens}) {
+      const std::vector<float> old = random.normals(tokens * kWidth);
+      const Choices choices = random_choices(random, tokens, kUsed, layer.present);
+      std::vector<int32_t> counts(kExperts);
+      for (int64_t i = 0; i < tokens * kUsed; ++i)
+        ++counts[static_cast<size_t>(choices.ids.data()[i])];
+      const Rows whole(tokens, kWidth), parts(tokens, kWidth);
+      const Rows whole_residual(tokens, kWidth, old), parts_residual(tokens, kWidth, old);
+      ExpertsArgs args{.x = x.part(0, tokens),
+                       .experts = layer.experts,
+                       .ids = choices.ids.data(),
+                       .weights = choices.weights.data(),
+                       .experts_used = kUsed,
+                       .y = whole.view(),
+                       .shared = &shared,
+                       .residual = whole_residual.view()};
+      backend->experts(args);
+      args.y = parts.view();
+      args.residual = parts_residual.view();
+      backend->begin_experts(args);
+      for (const auto& [first, last] : {std::pair{0, 1}, {1, 2}, {2, 11}, {11, 11}, {11, 24}})
+        backend->some_experts(args, {.first = first, .last = last, .choices = counts});
+      backend->end_experts(args);
+      EXPECT_TRUE(same_bits(parts.values(), whole.values())) << tokens << " tokens";
+      EXPECT_TRUE(same_bits(parts_residual.values(), whole_residual.values()));
+    }
+  }
+}
+
 // The shared expert joins the routed sum by one addition, and the whole the residual by another.
 TEST_P(Experts, SharedExpertAndResidual) {
   Random random(507);

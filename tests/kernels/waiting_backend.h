@@ -30,9 +30,16 @@ class WaitingBackend final : public Backend {
     return inner_->allocate(bytes, what);
   }
   Status reserve(const ScratchNeeds& needs) override { return inner_->reserve(needs); }
-  Result<Buffer> expert_table(std::span<const Mlp> experts) override {
-    return inner_->expert_table(experts);
+  Status check_experts(std::span<const Mlp> experts) const override {
+    return inner_->check_experts(experts);
   }
+  Result<Buffer> pin(std::byte* host, size_t bytes) override { return inner_->pin(host, bytes); }
+  void copy_beside(void* to, const void* from, size_t bytes) override {
+    inner_->copy_beside(to, from, bytes);
+  }
+  void record(Queue queue, int fence) override { inner_->record(queue, fence); }
+  void wait(Queue queue, int fence) override { inner_->wait(queue, fence); }
+  void wait_on_host(int fence) override { inner_->wait_on_host(fence); }
   void upload(void* to, const void* from, size_t bytes) override {
     inner_->upload(to, from, bytes);
   }
@@ -81,15 +88,26 @@ class WaitingBackend final : public Backend {
   void sample(const SampleArgs& args) override { inner_->sample(args); }
 
   void experts(const ExpertsArgs& args) override {
-    ExpertsArgs with_table = args;
-    Buffer table;
-    if (args.table == nullptr) {
-      auto made = inner_->expert_table(args.experts);
-      ASSERT_TRUE(made) << made.error().message;
-      table = std::move(*made);
-      with_table.table = table.data();
-    }
-    inner_->experts(with_table);
+    const Buffer table = table_of(args.experts);
+    inner_->experts(with_table(args, table));
+    wait();
+  }
+  void place_experts(const PlaceExpertsArgs& args) override {
+    inner_->place_experts(args);
+    wait();
+  }
+  // The parts share a table: begin makes it.
+  void begin_experts(const ExpertsArgs& args) override {
+    table_ = table_of(args.experts);
+    inner_->begin_experts(with_table(args, table_));
+    wait();
+  }
+  void some_experts(const ExpertsArgs& args, const ExpertRange& range) override {
+    inner_->some_experts(with_table(args, table_), range);
+    wait();
+  }
+  void end_experts(const ExpertsArgs& args) override {
+    inner_->end_experts(with_table(args, table_));
     wait();
   }
   void embed(const EmbedArgs& args) override {
@@ -111,6 +129,22 @@ class WaitingBackend final : public Backend {
   void wait() {
     if (!in_step_) inner_->synchronize();
   }
+  // Where the experts lie, on the device; nothing on the host, where the span says it.
+  Buffer table_of(std::span<const Mlp> experts) {
+    if (device() == Device::kHost) return {};
+    std::vector<ExpertAddress> addresses;
+    for (const Mlp& expert : experts) addresses.push_back({expert.up.data, expert.down.data});
+    const size_t bytes = addresses.size() * sizeof(ExpertAddress);
+    auto table = inner_->allocate(bytes, "table of experts");
+    EXPECT_TRUE(table) << table.error().message;
+    inner_->upload(table->data(), addresses.data(), bytes);
+    return std::move(*table);
+  }
+  static ExpertsArgs with_table(ExpertsArgs args, const Buffer& table) {
+    if (args.table == nullptr && !table.empty())
+      args.table = reinterpret_cast<const ExpertAddress*>(table.data());
+    return args;
+  }
   void in_a_step(const StepTokens& tokens, const std::function<void()>& op) {
     if (in_step_) return op();
     const Status status = run_step(tokens, 0, [&]() -> Status {
@@ -122,6 +156,7 @@ class WaitingBackend final : public Backend {
 
   std::unique_ptr<Backend> inner_;
   bool in_step_ = false;
+  Buffer table_;  // of begin_experts
 };
 
 }  // namespace hlwq::test

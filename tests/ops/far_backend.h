@@ -1,13 +1,16 @@
 #pragma once
 // A back end on the host that behaves like one on another device, so that what stands above back
 // ends is tested without one: its memory can be touched by its ops alone (any other access ends the
-// program), and steps with a key are recorded and replayed with new tokens.
+// program), steps with a key are recorded and replayed with new tokens, and of ops and the copies
+// beside them one kind runs as late as the fences allow, so that a missing fence gives wrong
+// numbers.
 
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
 #include <algorithm>
 #include <cstring>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -19,6 +22,8 @@
 #include "ops/backend.h"
 
 namespace hlwq::test {
+
+enum class Late { kCopies, kOps };
 
 class FarBackend final : public Backend {
  public:
@@ -41,18 +46,41 @@ class FarBackend final : public Backend {
 
   Result<Buffer> allocate(size_t bytes, std::string_view what) override {
     if (bytes == 0) return Buffer();
+    if (fails_after_ >= 0 && fails_after_-- == 0)
+      return fail(ErrorCode::kOutOfMemory, "no memory for " + std::string(what));
     if (bytes > memory().free) return fail(ErrorCode::kOutOfMemory, std::string(what));
-    const int protection = open_ > 0 ? PROT_READ | PROT_WRITE : PROT_NONE;
+    const int protection = open_ > 0 || !guards_ ? PROT_READ | PROT_WRITE : PROT_NONE;
     void* data = mmap(nullptr, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     HLWQ_CHECK(data != MAP_FAILED);
     regions()[data] = bytes;
+    most_allocated_ = std::max(most_allocated_, memory().allocated);
     return Buffer(data, bytes, Device::kCuda, &release);
   }
   Status reserve(const ScratchNeeds& needs) override { return inner_->reserve(needs); }
-  Result<Buffer> expert_table(std::span<const Mlp> experts) override {
-    return inner_->expert_table(experts);
+  Status check_experts(std::span<const Mlp> experts) const override {
+    return inner_->check_experts(experts);
   }
+  Result<Buffer> pin(std::byte* host, size_t bytes) override {
+    if (refuses_pins_) return fail(ErrorCode::kUnsupported, "no pins today");
+    return inner_->pin(host, bytes);
+  }
+  void copy_beside(void* to, const void* from, size_t bytes) override {
+    const Op copy = [this, to, from, bytes] {
+      const Access access(*this);
+      std::memcpy(to, from, bytes);
+    };
+    late_ == Late::kCopies ? waiting_.push_back(copy) : copy();
+  }
+  // What waits has been given so much before the fence.
+  void record(Queue queue, int fence) override {
+    if (is_late(queue)) fences_[fence] = done_ + waiting_.size();
+  }
+  void wait(Queue queue, int fence) override {
+    if (!is_late(queue)) catch_up(fences_[fence]);
+  }
+  void wait_on_host(int fence) override { catch_up(fences_[fence]); }
   void upload(void* to, const void* from, size_t bytes) override {
+    if (late_ == Late::kOps) catch_up_all();
     const Access access(*this);
     if (bytes > 0) std::memcpy(to, from, bytes);
     uploaded_ += bytes;
@@ -60,10 +88,14 @@ class FarBackend final : public Backend {
   void download(void* to, const void* from, size_t bytes) override { upload(to, from, bytes); }
   void fill_random(std::byte* to, size_t bytes, uint64_t seed, uint64_t keep,
                    uint64_t set) override {
+    if (late_ == Late::kOps) catch_up_all();
     const Access access(*this);
     inner_->fill_random(to, bytes, seed, keep, set);
   }
-  void synchronize() override { ++waits_; }
+  void synchronize() override {
+    if (late_ == Late::kOps) catch_up_all();
+    ++waits_;
+  }
 
   Status run_step(const StepTokens& tokens, uint64_t key,
                   const std::function<Status()>& issue) override {
@@ -78,6 +110,7 @@ class FarBackend final : public Backend {
       status = issue();
       recording_ = nullptr;
     }
+    if (late_ == Late::kOps) catch_up_all();  // they look at the step's tokens
     tokens_ = nullptr;
     return status;
   }
@@ -104,8 +137,22 @@ class FarBackend final : public Backend {
   void route(const RouteArgs& args) override {
     run([this, args] { inner_->route(args); });
   }
+  void place_experts(const PlaceExpertsArgs& args) override {
+    run([this, args] { inner_->place_experts(args); });
+  }
   void experts(const ExpertsArgs& args) override {
     run([this, args] { inner_->experts(args); });
+  }
+  void begin_experts(const ExpertsArgs& args) override {
+    run([this, args] { inner_->begin_experts(args); });
+  }
+  void some_experts(const ExpertsArgs& args, const ExpertRange& range) override {
+    run([this, args, range, all = std::vector(range.choices.begin(), range.choices.end())] {
+      inner_->some_experts(args, {.first = range.first, .last = range.last, .choices = all});
+    });
+  }
+  void end_experts(const ExpertsArgs& args) override {
+    run([this, args] { inner_->end_experts(args); });
   }
   void mlp(const MlpArgs& args) override {
     run([this, args] { inner_->mlp(args); });
@@ -118,17 +165,24 @@ class FarBackend final : public Backend {
   void sample(const SampleArgs& args) override {
     HLWQ_CHECK(tokens_ == nullptr);
     ++waits_;
+    if (late_ == Late::kOps) catch_up_all();
     const Access access(*this);
     inner_->sample(args);
   }
   bool take_non_finite() override {
     ++waits_;
+    if (late_ == Late::kOps) catch_up_all();
     return inner_->take_non_finite();
   }
 
   int64_t replays_ = 0, waits_ = 0;
   size_t uploaded_ = 0;  // downloads count too
   size_t most_bytes_ = size_t{1} << 40;
+  size_t most_allocated_ = 0;  // at once
+  int64_t fails_after_ = -1;   // so many allocations more; -1: never
+  bool refuses_pins_ = false;
+  bool guards_ = true;  // its memory; set before the first allocation
+  Late late_ = Late::kCopies;
 
  private:
   using Op = std::function<void()>;
@@ -147,10 +201,10 @@ class FarBackend final : public Backend {
   class Access {
    public:
     explicit Access(FarBackend& backend) : backend_(backend) {
-      if (backend_.open_++ == 0) protect(PROT_READ | PROT_WRITE);
+      if (backend_.open_++ == 0 && backend_.guards_) protect(PROT_READ | PROT_WRITE);
     }
     ~Access() {
-      if (--backend_.open_ == 0) protect(PROT_NONE);
+      if (--backend_.open_ == 0 && backend_.guards_) protect(PROT_NONE);
     }
     Access(const Access&) = delete;
     Access& operator=(const Access&) = delete;
@@ -171,7 +225,7 @@ class FarBackend final : public Backend {
       const Access access(*this);
       op();
     };
-    with_access();
+    late_ == Late::kOps ? waiting_.push_back(with_access) : with_access();
     if (recording_ != nullptr) recording_->push_back(with_access);
   }
   template <typename Args>
@@ -184,7 +238,23 @@ class FarBackend final : public Backend {
     });
   }
 
+  [[nodiscard]] bool is_late(Queue queue) const {
+    return (queue == Queue::kOps) == (late_ == Late::kOps);
+  }
+  // Runs what waits, up to the `count`-th there ever was.
+  void catch_up(size_t count) {
+    for (; done_ < count; ++done_) {
+      const Op op = std::move(waiting_.front());
+      waiting_.pop_front();
+      op();
+    }
+  }
+  void catch_up_all() { catch_up(done_ + waiting_.size()); }
+
   std::unique_ptr<Backend> inner_;
+  std::deque<Op> waiting_;  // ops or copies, whichever are late
+  size_t done_ = 0;         // of them so far
+  std::map<int, size_t> fences_;
   int open_ = 0;
   const StepTokens* tokens_ = nullptr;  // of the step that runs
   std::vector<Op>* recording_ = nullptr;

@@ -13,17 +13,17 @@
 #include "base/check.h"
 #include "base/random.h"
 #include "model/model.h"
+#include "ops/host_backend.h"
 #include "ops/sample_row.h"
 
 namespace hlwq {
 
-class FakeBackend : public Backend {
+class FakeBackend : public HostBackend {
  public:
   std::string_view name() const override { return "fake"; }
   std::string description() const override { return "allocates, computes nothing"; }
   Compute compute() const override { return compute_; }
   int threads() const override { return 1; }
-  Device device() const override { return Device::kHost; }
   DeviceMemory memory() const override { return {}; }
   Result<double> read_bandwidth() override { return fail(ErrorCode::kUnsupported, "fake"); }
   Result<Buffer> allocate(size_t bytes, std::string_view what) override {
@@ -31,7 +31,6 @@ class FakeBackend : public Backend {
     return allocate_host(bytes, what);
   }
   Status reserve(const ScratchNeeds&) override { return {}; }
-  Result<Buffer> expert_table(std::span<const Mlp>) override { return Buffer(); }
   void upload(void* to, const void* from, size_t bytes) override {
     uploaded_ += bytes;
     std::memcpy(to, from, bytes);
@@ -48,6 +47,9 @@ class FakeBackend : public Backend {
   void embed(const EmbedArgs&) override { HLWQ_CHECK(false); }
   void route(const RouteArgs&) override { HLWQ_CHECK(false); }
   void experts(const ExpertsArgs&) override { HLWQ_CHECK(false); }
+  void begin_experts(const ExpertsArgs&) override { HLWQ_CHECK(false); }
+  void some_experts(const ExpertsArgs&, const ExpertRange&) override { HLWQ_CHECK(false); }
+  void end_experts(const ExpertsArgs&) override { HLWQ_CHECK(false); }
   void mlp(const MlpArgs&) override { HLWQ_CHECK(false); }
   void add(const AddArgs&) override { HLWQ_CHECK(false); }
   void mamba(const MambaArgs&) override { HLWQ_CHECK(false); }

@@ -60,9 +60,9 @@ class Usage(CommandTest):
 
     def test_what_this_build_cannot_do_is_1(self):
         for flags, says in [
-            (["--vram", "8GB"], ["--vram", "experts stay resident in this version"]),
-            (["--moe-expert-cache-size", "4"], "--moe-expert-cache-size"),
-            (["--cache-policy", "lfru"], "--cache-policy"),
+            (["--device", "cpu", "--vram", "8GB"], ["--vram", "no memory of its own"]),
+            (["--device", "cpu", "--moe-expert-cache-size", "4"], "--moe-expert-cache-size"),
+            (["--cache-policy", "lfru"], ["--cache-policy lfru", "nothing is cached"]),
             (["--cpu-experts", "0.5"], "--cpu-experts"),
             (["--kv-cache-nbits", "3"], "--kv-cache-nbits 3"),
         ]:

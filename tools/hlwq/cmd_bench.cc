@@ -32,7 +32,17 @@ nlohmann::json or_null(const std::optional<T>& value) {
   return value ? nlohmann::json(*value) : nlohmann::json();
 }
 
+nlohmann::json to_json(const ExpertTraffic& layer) {
+  return {{"hits", layer.hits},
+          {"misses", layer.misses},
+          {"in_place", layer.in_place},
+          {"bytes", layer.bytes},
+          {"stall_s", layer.stall_s}};
+}
+
 nlohmann::json to_json(const BenchRow& row) {
+  nlohmann::json experts = nlohmann::json::array();
+  for (const ExpertTraffic& layer : row.experts) experts.push_back(to_json(layer));
   return {{"name", row.name},
           {"tokens", row.tokens},
           {"tok_s", row.tok_s},
@@ -43,7 +53,8 @@ nlohmann::json to_json(const BenchRow& row) {
           {"vram_peak_bytes", or_null(row.vram_peak_bytes)},
           {"vram_used_bytes", or_null(row.vram_used_bytes)},
           {"host_bytes", row.host_bytes},
-          {"hit_rate", or_null(row.hit_rate)}};
+          {"hit_rate", or_null(row.hit_rate)},
+          {"experts", experts}};
 }
 
 nlohmann::json report(const BenchFlags& flags, const Engine& engine, const BenchResult& result) {
@@ -89,14 +100,15 @@ void print_table(const BenchFlags& flags, const Engine& engine, const BenchResul
 
   size_t widest = 4;
   for (const BenchRow& row : result.rows) widest = std::max(widest, row.name.size());
-  print(fmt::format("{:<{}}  {:>10} {:>10} {:>10}  {:>8} {:>8}  {:>9} {:>9}\n", "", widest, "tok/s",
-                    "least", "most", "GB/s", "of roof", "GPU peak", "host peak"));
+  print(fmt::format("{:<{}}  {:>10} {:>10} {:>10}  {:>8} {:>8} {:>7}  {:>9} {:>9}\n", "", widest,
+                    "tok/s", "least", "most", "GB/s", "of roof", "hits", "GPU peak", "host peak"));
   for (const BenchRow& row : result.rows) {
     const std::string rate = row.gb_s ? fmt::format("{:.1f}", *row.gb_s) : "-";
     const std::string share = row.roof_share ? fmt::format("{:.1f} %", 100 * *row.roof_share) : "-";
-    print(fmt::format("{:<{}}  {:>10.1f} {:>10.1f} {:>10.1f}  {:>8} {:>8}  {:>9} {:>9}\n", row.name,
-                      widest, row.tok_s, row.tok_s_least, row.tok_s_most, rate, share,
-                      bytes_or_dash(row.vram_peak_bytes), format_bytes(row.host_bytes)));
+    const std::string hits = row.hit_rate ? fmt::format("{:.1f} %", 100 * *row.hit_rate) : "-";
+    print(fmt::format("{:<{}}  {:>10.1f} {:>10.1f} {:>10.1f}  {:>8} {:>8} {:>7}  {:>9} {:>9}\n",
+                      row.name, widest, row.tok_s, row.tok_s_least, row.tok_s_most, rate, share,
+                      hits, bytes_or_dash(row.vram_peak_bytes), format_bytes(row.host_bytes)));
   }
 }
 
@@ -111,6 +123,7 @@ int run(BenchFlags& flags) {
   if (request.prompts.empty() && request.generate == 0)
     return bad_usage("--prompt 0 --generate 0 leaves nothing to measure");
   flags.engine.step_tokens = request.widest_batch();
+  if (!flags.engine.vram.empty()) flags.engine.sequences = request.widest_batch();
   if (flags.engine.context == 0) flags.engine.context = request.context();
   if (const Status checked = check_options(flags.engine); !checked)
     return bad_usage(checked.error().message);

@@ -103,15 +103,6 @@ DeviceMemory CpuBackend::memory() const { return host_memory(); }
 
 Result<double> CpuBackend::read_bandwidth() { return host_read_bandwidth(pool_); }
 
-// The ops read the span.
-Result<Buffer> CpuBackend::expert_table(std::span<const Mlp> /*experts*/) { return Buffer(); }
-
-void CpuBackend::upload(void* to, const void* from, size_t bytes) {
-  if (bytes > 0) std::memcpy(to, from, bytes);
-}
-
-void CpuBackend::download(void* to, const void* from, size_t bytes) { upload(to, from, bytes); }
-
 void CpuBackend::fill_random(std::byte* to, size_t bytes, uint64_t seed, uint64_t keep,
                              uint64_t set) {
   const auto words = static_cast<int64_t>((bytes + sizeof(uint64_t) - 1) / sizeof(uint64_t));
@@ -120,12 +111,6 @@ void CpuBackend::fill_random(std::byte* to, size_t bytes, uint64_t seed, uint64_
     const auto last = static_cast<size_t>(end) * sizeof(uint64_t);
     fill_random_range(to, first, std::min(last, bytes), seed, keep, set);
   });
-}
-
-// Nothing is recorded: every op runs when it is called.
-Status CpuBackend::run_step(const StepTokens& /*tokens*/, uint64_t /*key*/,
-                            const std::function<Status()>& issue) {
-  return issue();
 }
 
 void CpuBackend::sample(const SampleArgs& args) {

@@ -11,7 +11,7 @@
 
 #include "base/thread_pool.h"
 #include "kernels/cpu/kernels.h"
-#include "ops/backend.h"
+#include "ops/host_backend.h"
 #include "ops/sample_row.h"
 #include "tensor/buffer.h"
 
@@ -47,7 +47,7 @@ struct Job {
   int64_t first_task = 0;
 };
 
-class CpuBackend final : public Backend {
+class CpuBackend final : public HostBackend {
  public:
   CpuBackend(const CpuKernels& kernels, int threads, Compute compute);
 
@@ -55,22 +55,13 @@ class CpuBackend final : public Backend {
   [[nodiscard]] std::string description() const override;
   [[nodiscard]] Compute compute() const override { return compute_; }
   [[nodiscard]] int threads() const override { return pool_.threads(); }
-  [[nodiscard]] Device device() const override { return Device::kHost; }
   [[nodiscard]] DeviceMemory memory() const override;
   [[nodiscard]] Result<double> read_bandwidth() override;
 
   [[nodiscard]] Result<Buffer> allocate(size_t bytes, std::string_view what) override;
   [[nodiscard]] Status reserve(const ScratchNeeds& needs) override;
-  [[nodiscard]] Result<Buffer> expert_table(std::span<const Mlp> experts) override;
-
-  void upload(void* to, const void* from, size_t bytes) override;
-  void download(void* to, const void* from, size_t bytes) override;
   void fill_random(std::byte* to, size_t bytes, uint64_t seed, uint64_t keep,
                    uint64_t set) override;
-
-  [[nodiscard]] Status run_step(const StepTokens& tokens, uint64_t key,
-                                const std::function<Status()>& issue) override;
-  void synchronize() override {}
 
   void rms_norm(const RmsNormArgs& args) override;
   void quantize(const QuantizeArgs& args) override;
@@ -78,6 +69,9 @@ class CpuBackend final : public Backend {
   void embed(const EmbedArgs& args) override;
   void route(const RouteArgs& args) override;
   void experts(const ExpertsArgs& args) override;
+  void begin_experts(const ExpertsArgs& args) override;
+  void some_experts(const ExpertsArgs& args, const ExpertRange& range) override;
+  void end_experts(const ExpertsArgs& args) override;
   void mlp(const MlpArgs& args) override;
   void add(const AddArgs& args) override;
   void mamba(const MambaArgs& args) override;
@@ -117,8 +111,9 @@ class CpuBackend final : public Backend {
   // Rotated rows of x for exact products: [x.rows, blocks*128] in `rotated`.
   void rotate(const F32View& x, float* rotated);
   void quantize_one(const Activation& a, int64_t row);
-  // relu^2 of the hidden rows, and what the down matrix reads of them. Returns that activation.
-  [[nodiscard]] Activation activate_hidden(int64_t rows, const Matrix& down);
+  // relu^2 of `rows` hidden rows from `first` on, and what the down matrix reads of them. Returns
+  // that activation.
+  [[nodiscard]] Activation activate_hidden(int64_t first, int64_t rows, const Matrix& down);
   void choose_experts(const RouteArgs& args, int64_t token);
   void sort_choices(const ExpertsArgs& args);
   void store_keys_values(const AttentionArgs& args);

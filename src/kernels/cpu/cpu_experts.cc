@@ -105,19 +105,20 @@ void CpuBackend::choose_experts(const RouteArgs& args, int64_t token) {
   }
 }
 
-Activation CpuBackend::activate_hidden(int64_t rows, const Matrix& down) {
+Activation CpuBackend::activate_hidden(int64_t first, int64_t rows, const Matrix& down) {
   const int64_t cols = down.cols, blocks = blocks_of(cols);
-  Activation hidden{dense(scratch_.hidden, rows, cols), {}};
+  Activation hidden{dense(scratch_.hidden + first * cols, rows, cols), {}};
   const bool rotated = down.coded() && compute_ == Compute::kExact;
   if (down.coded() && !rotated) {
-    hidden.q = {scratch_.hidden_xq, scratch_.hidden_sx, scratch_.hidden_sum, rows, blocks};
+    hidden.q = {scratch_.hidden_xq + first * blocks * kBlock, scratch_.hidden_sx + first * blocks,
+                scratch_.hidden_sum + first * blocks, rows, blocks};
   }
+  float* const hidden_rotated = scratch_.hidden_rotated + first * blocks * kBlock;
   parallel_rows(rows, static_cast<double>(cols) * 0.4, [&](int64_t t) {
     float* row = hidden.x.row(t);
     kernels_.relu_squared(row, cols);
     if (hidden.q.xq != nullptr) quantize_one(hidden, t);
-    if (rotated &&
-        !kernels_.rotate_row(row, cols, blocks, scratch_.hidden_rotated + t * blocks * kBlock)) {
+    if (rotated && !kernels_.rotate_row(row, cols, blocks, hidden_rotated + t * blocks * kBlock)) {
       non_finite_.store(true, std::memory_order_relaxed);
     }
   });
@@ -131,7 +132,7 @@ void CpuBackend::mlp(const MlpArgs& args) {
   const Projection first{
       .weight = up, .bias = args.up_bias, .y = dense(scratch_.hidden, tokens, up.rows)};
   project({args.x, {&first, 1}});
-  const Activation hidden = activate_hidden(tokens, down);
+  const Activation hidden = activate_hidden(0, tokens, down);
   HLWQ_CHECK(args.y.rows == tokens && args.y.cols == down.rows);
   if (tokens == 0) return;
   Product product = make_product(down, hidden, scratch_.hidden_rotated);
@@ -167,25 +168,37 @@ void CpuBackend::sort_choices(const ExpertsArgs& args) {
 }
 
 void CpuBackend::experts(const ExpertsArgs& args) {
-  const int64_t tokens = args.x.x.rows, width = args.y.cols, used = args.experts_used;
-  const auto count = static_cast<int64_t>(args.experts.size());
-  if (tokens == 0) return;
-  HLWQ_CHECK(args.y.rows == tokens && width <= scratch_.width);
-  HLWQ_CHECK(tokens * used <= scratch_.pairs && count <= scratch_.experts);
-  sort_choices(args);
-  const int32_t* begin = scratch_.expert_begin;
+  if (args.x.x.rows == 0) return;
+  begin_experts(args);
+  some_experts(args,
+               {.first = 0, .last = static_cast<int64_t>(args.experts.size()), .choices = {}});
+  end_experts(args);
+}
 
-  const Mlp& any = args.experts[static_cast<size_t>(args.ids[0])];
-  const int64_t hidden_width = any.up.rows;
-  HLWQ_CHECK(hidden_width <= scratch_.mlp_width);
-  if (any.up.coded() && compute_ == Compute::kExact) {
+void CpuBackend::begin_experts(const ExpertsArgs& args) {
+  const int64_t tokens = args.x.x.rows;
+  HLWQ_CHECK(args.y.rows == tokens && args.y.cols <= scratch_.width);
+  HLWQ_CHECK(tokens * args.experts_used <= scratch_.pairs);
+  HLWQ_CHECK(static_cast<int64_t>(args.experts.size()) <= scratch_.experts);
+  sort_choices(args);
+  if (args.experts[static_cast<size_t>(args.ids[0])].up.coded() && compute_ == Compute::kExact) {
     HLWQ_CHECK(tokens <= scratch_.tokens && args.x.x.cols <= scratch_.width);
     rotate(args.x.x, scratch_.rotated);
   }
+}
+
+void CpuBackend::some_experts(const ExpertsArgs& args, const ExpertRange& range) {
+  const int64_t width = args.y.cols;
+  const int32_t* begin = scratch_.expert_begin;
+  const int64_t first_pair = begin[range.first], pairs = begin[range.last] - first_pair;
+  if (pairs == 0) return;
+  const Mlp& any = args.experts[static_cast<size_t>(args.ids[0])];
+  const int64_t hidden_width = any.up.rows;
+  HLWQ_CHECK(hidden_width <= scratch_.mlp_width);
   start_jobs();
-  for (int64_t e = 0; e < count; ++e) {
+  for (int64_t e = range.first; e < range.last; ++e) {
     if (begin[e] == begin[e + 1]) continue;
-    const Mlp& expert = args.experts[static_cast<size_t>(e)];
+    const Mlp expert = expert_at(args, static_cast<size_t>(e));
     HLWQ_CHECK(expert.up.rows == hidden_width && expert.down.cols == hidden_width &&
                expert.down.rows == width && expert.up.coded() == any.up.coded() &&
                expert.down.coded() == any.down.coded());
@@ -198,26 +211,30 @@ void CpuBackend::experts(const ExpertsArgs& args) {
   }
   run_jobs();
 
-  const Activation hidden = activate_hidden(tokens * used, any.down);
+  const int64_t blocks = blocks_of(hidden_width);
+  const Activation hidden = activate_hidden(first_pair, pairs, any.down);
   start_jobs();
-  for (int64_t e = 0; e < count; ++e) {
+  for (int64_t e = range.first; e < range.last; ++e) {
     if (begin[e] == begin[e + 1]) continue;
-    Product down =
-        make_product(args.experts[static_cast<size_t>(e)].down, hidden, scratch_.hidden_rotated);
-    const int64_t blocks = blocks_of(hidden_width);
+    Product down = make_product(expert_at(args, static_cast<size_t>(e)).down, hidden,
+                                scratch_.hidden_rotated + first_pair * blocks * kBlock);
+    const int64_t at = begin[e] - first_pair;
     down.tokens = begin[e + 1] - begin[e];
-    if (down.x != nullptr) down.x += begin[e] * down.x_stride;
+    if (down.x != nullptr) down.x += at * down.x_stride;
     if (down.xq != nullptr) {
-      down.xq += begin[e] * blocks * kBlock;
-      down.sx += begin[e] * blocks;
-      down.sum += begin[e] * blocks;
+      down.xq += at * blocks * kBlock;
+      down.sx += at * blocks;
+      down.sum += at * blocks;
     }
     down.y = scratch_.expert_out + begin[e] * width;
     down.y_stride = width;
     add_job(down);
   }
   run_jobs();
+}
 
+void CpuBackend::end_experts(const ExpertsArgs& args) {
+  const int64_t tokens = args.x.x.rows, width = args.y.cols, used = args.experts_used;
   parallel_rows(tokens, static_cast<double>(width * used) * 0.1, [&](int64_t t) {
     for (int64_t i = 0; i < used; ++i) {
       const int64_t choice = t * used + i;

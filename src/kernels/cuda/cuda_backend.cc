@@ -83,6 +83,7 @@ Result<std::unique_ptr<CudaBackend>> CudaBackend::create(Compute compute, int th
   cudaStream_t stream = nullptr;
   HLWQ_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
   backend->stream_ = Stream(stream);
+  backend->copies_.create();
   HLWQ_TRY_ASSIGN(backend->flags_, PinnedBuffer::allocate(sizeof(uint32_t), "flags"));
   HLWQ_TRY(backend->sampling_.create());
   backend->non_finite_ = reinterpret_cast<uint32_t*>(backend->flags_.device());

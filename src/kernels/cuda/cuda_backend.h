@@ -8,6 +8,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "kernels/cuda/copy_queue.h"
 #include "kernels/cuda/device_limits.h"
 #include "kernels/cuda/expert_tiles.h"
 #include "kernels/cuda/memory.h"
@@ -45,6 +46,13 @@ struct Scratch {
   uint32_t* counters = nullptr;  // [tokens, groups] zero between launches: last-arriver counters
 };
 
+// Some of a step's sorted pairs of tokens and experts; tiles < 0: as many as the device counts.
+struct PairRange {
+  int64_t first_expert = 0, experts = 0;
+  int64_t first_pair = 0, pairs = 0;
+  int64_t first_tile = 0, tiles = -1;
+};
+
 class CudaBackend final : public Backend {
  public:
   // Errors: kUnsupported (no device, a device too old), kOutOfMemory.
@@ -61,7 +69,12 @@ class CudaBackend final : public Backend {
 
   [[nodiscard]] Result<Buffer> allocate(size_t bytes, std::string_view what) override;
   [[nodiscard]] Status reserve(const ScratchNeeds& needs) override;
-  [[nodiscard]] Result<Buffer> expert_table(std::span<const Mlp> experts) override;
+  [[nodiscard]] Status check_experts(std::span<const Mlp> experts) const override;
+  [[nodiscard]] Result<Buffer> pin(std::byte* host, size_t bytes) override;
+  void copy_beside(void* to, const void* from, size_t bytes) override;
+  void record(Queue queue, int fence) override;
+  void wait(Queue queue, int fence) override;
+  void wait_on_host(int fence) override;
   void upload(void* to, const void* from, size_t bytes) override;
   void download(void* to, const void* from, size_t bytes) override;
   void fill_random(std::byte* to, size_t bytes, uint64_t seed, uint64_t keep,
@@ -75,7 +88,11 @@ class CudaBackend final : public Backend {
   void project(const ProjectArgs& args) override;
   void embed(const EmbedArgs& args) override;
   void route(const RouteArgs& args) override;
+  void place_experts(const PlaceExpertsArgs& args) override;
   void experts(const ExpertsArgs& args) override;
+  void begin_experts(const ExpertsArgs& args) override;
+  void some_experts(const ExpertsArgs& args, const ExpertRange& range) override;
+  void end_experts(const ExpertsArgs& args) override;
   void mlp(const MlpArgs& args) override;
   void add(const AddArgs& args) override;
   void mamba(const MambaArgs& args) override;
@@ -92,11 +109,13 @@ class CudaBackend final : public Backend {
   // power of two, so that recordings are few; results do not depend on it.
   [[nodiscard]] int64_t recorded_context() const { return recorded_context_; }
 
-  // What the product with `down` reads of relu(hidden)^2, for the first `rows` of scratch_.hidden.
-  [[nodiscard]] Activation activate_hidden(int64_t rows, const Matrix& down);
+  // What the product with `down` reads of relu(hidden)^2: all of scratch_.hidden, of which `rows`
+  // from `first` on are made now.
+  [[nodiscard]] Activation activate_hidden(int64_t first, int64_t rows, const Matrix& down);
   // y row p = matrix of the expert of pair p times x row input_row[p] (p itself when null).
-  void multiply_pairs(const ExpertsArgs& args, bool down, const Activation& x,
-                      const int32_t* input_row, float* y, int tile_rows);
+  void multiply_pairs(const ExpertsArgs& args, const PairRange& range, bool down,
+                      const Activation& x, const int32_t* input_row, float* y);
+  void multiply_range(const ExpertsArgs& args, const PairRange& range);
   // Rotated rows of x for exact products, in `rotated`.
   void rotate(const F32View& x, float* rotated);
   void experts_of_one_token(const ExpertsArgs& args, const Mlp& any);
@@ -107,6 +126,7 @@ class CudaBackend final : public Backend {
   int64_t recorded_context_ = 0;
   std::string description_;
   Stream stream_;
+  CopyQueue copies_;
   StepInputs step_;  // ids and segments of the current step, on the device
   SamplingMemory sampling_;
   Buffer arena_;

@@ -10,6 +10,7 @@
 #include "kernels/cuda/exact_product.h"
 #include "kernels/cuda/matrix_forms.h"
 #include "kernels/cuda/matrix_kind.h"
+#include "kernels/cuda/place_experts.h"
 #include "kernels/cuda/plain_product.h"
 #include "kernels/cuda/planes_product.h"
 #include "kernels/cuda/relu_squared.h"
@@ -20,9 +21,13 @@
 namespace hlwq::cuda {
 namespace {
 
-// Rows of x a tile should have when an expert has `per_expert` of them on average (measured on an
-// H200; bench/NOTES.md).
-int tile_rows_for(int64_t per_expert) { return per_expert <= 16 ? 16 : per_expert <= 48 ? 32 : 64; }
+// Rows of x a tile should have, by how many an expert has on average (measured on an H200;
+// bench/NOTES.md).
+int tile_rows_for(const ExpertsArgs& args) {
+  const auto experts = static_cast<int64_t>(args.experts.size());
+  const int64_t per_expert = (args.x.x.rows * args.experts_used + experts - 1) / experts;
+  return per_expert <= 16 ? 16 : per_expert <= 48 ? 32 : 64;
+}
 
 const Mlp& any_expert(std::span<const Mlp> experts) {
   const auto it = std::find_if(experts.begin(), experts.end(),
@@ -33,25 +38,31 @@ const Mlp& any_expert(std::span<const Mlp> experts) {
 
 }  // namespace
 
-Activation CudaBackend::activate_hidden(int64_t rows, const Matrix& down) {
-  Activation hidden{.x = dense(scratch_.hidden, rows, down.cols), .q = {}};
-  const int64_t blocks = blocks_of(down.cols);
+Activation CudaBackend::activate_hidden(int64_t first, int64_t rows, const Matrix& down) {
+  const int64_t cols = down.cols, blocks = blocks_of(cols);
+  Activation hidden{.x = dense(scratch_.hidden, first + rows, cols), .q = {}};
+  float* const x = hidden.x.data + first * cols;
   switch (kind_of(down, compute_)) {
     case MatrixKind::kTiled5:
     case MatrixKind::kPlanes:
       hidden.q = scratch_.hidden_q;
-      hidden.q.rows = rows;
+      hidden.q.rows = first + rows;
       hidden.q.blocks = blocks;
-      rotate_quantize(
-          {hidden.x.data, down.cols, rows, down.cols, hidden.q.xq, hidden.q.sx, hidden.q.sum}, {},
-          BeforeRotation::kReluSquared, non_finite_, stream_.get());
+      rotate_quantize({.x = x,
+                       .stride = cols,
+                       .rows = rows,
+                       .cols = cols,
+                       .xq = hidden.q.xq + first * blocks * kBlock,
+                       .sx = hidden.q.sx + first * blocks,
+                       .sum = hidden.q.sum + first * blocks},
+                      {}, BeforeRotation::kReluSquared, non_finite_, stream_.get());
       break;
     case MatrixKind::kExact:
-      square_positive(hidden.x.data, rows * down.cols, stream_.get());
-      rotate(hidden.x, scratch_.hidden_rotated);
+      square_positive(x, rows * cols, stream_.get());
+      rotate(dense(x, rows, cols), scratch_.hidden_rotated + first * blocks * kBlock);
       break;
     case MatrixKind::kPlain:
-      square_positive(hidden.x.data, rows * down.cols, stream_.get());
+      square_positive(x, rows * cols, stream_.get());
       break;
   }
   return hidden;
@@ -65,7 +76,7 @@ void CudaBackend::mlp(const MlpArgs& args) {
   const Projection first{
       .weight = up, .bias = args.up_bias, .y = dense(scratch_.hidden, tokens, up.rows)};
   project({.x = args.x, .projections = {&first, 1}});
-  const Activation hidden = activate_hidden(tokens, down);
+  const Activation hidden = activate_hidden(0, tokens, down);
   if (kind_of(down, compute_) == MatrixKind::kExact) {
     // project() would rotate into the scratch of the width of the model.
     HLWQ_CHECK(args.y.rows == tokens && args.y.cols == down.rows);
@@ -90,7 +101,7 @@ void CudaBackend::experts_of_one_token(const ExpertsArgs& args, const Mlp& any) 
   const int64_t shared_width = args.shared == nullptr ? 0 : args.shared->up.rows;
   HLWQ_CHECK(used <= scratch_.pairs && width <= scratch_.expert_width);
   HLWQ_CHECK(shared_width <= scratch_.mlp_width);
-  const auto* const table = reinterpret_cast<const ExpertEntry*>(args.table);
+  const ExpertAddress* const table = args.table;
   // Hidden rows: those of the experts, then the shared one; the int8 form likewise.
   float* const hidden = scratch_.hidden;
   float* const shared_hidden = hidden + used * width;
@@ -120,6 +131,10 @@ void CudaBackend::experts_of_one_token(const ExpertsArgs& args, const Mlp& any) 
                                            .y_stride = shared_width};
     shared_table = tiled5_table(*args.shared->up.grid);
   }
+  // Experts that are being fetched leave some multiprocessors to the kernel that fetches them.
+  DeviceLimits limits = limits_;
+  if (args.cache != nullptr) limits.multiprocessors -= kFetchCtas;
+  const uint32_t* const ready = args.cache == nullptr ? nullptr : args.cache->ready;
   tiled5_one(quantized_rows(args.x.q), nullptr, shared_up, shared_table,
              {.table = table,
               .down = false,
@@ -128,8 +143,9 @@ void CudaBackend::experts_of_one_token(const ExpertsArgs& args, const Mlp& any) 
               .ids = args.ids,
               .most_tiles = used,
               .y = hidden,
-              .y_stride = width},
-             limits_, stream_.get());
+              .y_stride = width,
+              .ready = ready},
+             limits, stream_.get());
   rotate_quantize(expert_rows, shared_rows, BeforeRotation::kReluSquared, non_finite_,
                   stream_.get());
   tiled5_sum_experts(
@@ -145,37 +161,41 @@ void CudaBackend::experts_of_one_token(const ExpertsArgs& args, const Mlp& any) 
            args.shared == nullptr ? Tiled5Table{} : tiled5_table(*args.shared->down.grid),
        .rows = any.down.rows,
        .y = args.y.data,
-       .residual = args.residual.data},
-      limits_, stream_.get());
+       .residual = args.residual.data,
+       .ready = ready == nullptr ? nullptr : ready + 1},
+      limits, stream_.get());
 }
 
-void CudaBackend::multiply_pairs(const ExpertsArgs& args, bool down, const Activation& x,
-                                 const int32_t* input_row, float* y, int tile_rows) {
+void CudaBackend::multiply_pairs(const ExpertsArgs& args, const PairRange& range, bool down,
+                                 const Activation& x, const int32_t* input_row, float* y) {
   const Mlp& any = any_expert(args.experts);
   const Matrix& matrix = down ? any.down : any.up;
-  const int64_t pairs = args.x.x.rows * args.experts_used;
-  const auto experts = static_cast<int64_t>(args.experts.size());
-  const ExpertPairs general{.table = reinterpret_cast<const ExpertEntry*>(args.table),
+  const ExpertPairs general{.table = args.table + range.first_expert,
                             .down = down,
-                            .begin = scratch_.expert_begin,
+                            .begin = scratch_.expert_begin + range.first_expert,
                             .input_row = input_row,
-                            .experts = experts,
-                            .pairs = pairs,
+                            .experts = range.experts,
+                            .first_pair = range.first_pair,
+                            .pairs = range.pairs,
                             .rows = matrix.rows,
                             .y = y,
                             .y_stride = matrix.rows};
   switch (kind_of(matrix, compute_)) {
     case MatrixKind::kTiled5: {
-      const Tiled5Experts tiled{.table = general.table,
-                                .down = down,
-                                .rows = matrix.rows,
-                                .codes = tiled5_table(*matrix.grid),
-                                .tiles = scratch_.tiles,
-                                .tile_count = scratch_.tile_count,
-                                .input_row = input_row,
-                                .most_tiles = pairs / tile_rows + std::min(experts, pairs),
-                                .y = y,
-                                .y_stride = matrix.rows};
+      const int tile_rows = tile_rows_for(args);
+      const bool counted = range.tiles >= 0;
+      const Tiled5Experts tiled{
+          .table = args.table,
+          .down = down,
+          .rows = matrix.rows,
+          .codes = tiled5_table(*matrix.grid),
+          .tiles = scratch_.tiles + range.first_tile,
+          .tile_count = counted ? nullptr : scratch_.tile_count,
+          .input_row = input_row,
+          .most_tiles = counted ? range.tiles
+                                : range.pairs / tile_rows + std::min(range.experts, range.pairs),
+          .y = y,
+          .y_stride = matrix.rows};
       const QuantizedRows rows = quantized_rows(x.q);
       HLWQ_CHECK(rows.xq != nullptr && rows.blocks == matrix.blocks());
       tiled5_many(rows, 0, {}, {}, tiled, tile_rows, stream_.get());
@@ -196,11 +216,9 @@ void CudaBackend::multiply_pairs(const ExpertsArgs& args, bool down, const Activ
 }
 
 void CudaBackend::experts(const ExpertsArgs& args) {
-  const int64_t tokens = args.x.x.rows, used = args.experts_used, width = args.y.cols;
-  const auto experts = static_cast<int64_t>(args.experts.size());
+  const int64_t tokens = args.x.x.rows, used = args.experts_used;
   if (tokens == 0) return;
-  HLWQ_CHECK(args.table != nullptr && args.y.rows == tokens);
-  HLWQ_CHECK(args.residual.data == nullptr || args.residual.rows == tokens);
+  HLWQ_CHECK(args.table != nullptr);
   const Mlp& any = any_expert(args.experts);
   const auto by_integers = [&](const Mlp& mlp) {
     return kind_of(mlp.up, compute_) == MatrixKind::kTiled5 &&
@@ -211,14 +229,24 @@ void CudaBackend::experts(const ExpertsArgs& args) {
       tiled5_sum_takes(used, any.down.blocks(),
                        args.shared == nullptr ? 0 : args.shared->down.blocks(), limits_))
     return experts_of_one_token(args, any);
+  begin_experts(args);
+  multiply_range(args,
+                 {.experts = static_cast<int64_t>(args.experts.size()), .pairs = tokens * used});
+  end_experts(args);
+}
 
+void CudaBackend::begin_experts(const ExpertsArgs& args) {
+  const int64_t tokens = args.x.x.rows, used = args.experts_used, width = args.y.cols;
+  const auto experts = static_cast<int64_t>(args.experts.size());
+  HLWQ_CHECK(args.y.rows == tokens);
+  HLWQ_CHECK(args.residual.data == nullptr || args.residual.rows == tokens);
   HLWQ_CHECK(tokens * used <= scratch_.pairs && experts <= scratch_.experts);
   HLWQ_CHECK(width <= scratch_.sum_width && tokens <= scratch_.tokens);
+  const Mlp& any = any_expert(args.experts);
   HLWQ_CHECK(any.up.rows <= scratch_.expert_width);
   if (args.shared != nullptr)
     mlp({.x = args.x, .mlp = *args.shared, .y = dense(scratch_.shared_out, tokens, width)});
-  const int tile_rows = tile_rows_for((tokens * used + experts - 1) / experts);
-  sort_choices(args.ids, tokens * used, used, experts, tile_rows,
+  sort_choices(args.ids, tokens * used, used, experts, tile_rows_for(args),
                {.begin = scratch_.expert_begin,
                 .pair_token = scratch_.pair_token,
                 .choice_pair = scratch_.choice_pair,
@@ -226,15 +254,34 @@ void CudaBackend::experts(const ExpertsArgs& args) {
                 .tile_count = scratch_.tile_count},
                stream_.get());
   if (kind_of(any.up, compute_) == MatrixKind::kExact) rotate(args.x.x, scratch_.rotated);
-  multiply_pairs(args, false, args.x, scratch_.pair_token, scratch_.hidden, tile_rows);
-  const Activation hidden = activate_hidden(tokens * used, any.down);
-  multiply_pairs(args, true, hidden, nullptr, scratch_.expert_out, tile_rows);
+}
+
+void CudaBackend::some_experts(const ExpertsArgs& args, const ExpertRange& range) {
+  HLWQ_CHECK(args.table != nullptr && range.choices.size() == args.experts.size());
+  const int64_t tile_rows = tile_rows_for(args);
+  PairRange pairs{.first_expert = range.first, .experts = range.last - range.first, .tiles = 0};
+  for (int64_t e = 0; e < range.last; ++e) {
+    const int64_t choices = range.choices[static_cast<size_t>(e)];
+    (e < range.first ? pairs.first_pair : pairs.pairs) += choices;
+    (e < range.first ? pairs.first_tile : pairs.tiles) += (choices + tile_rows - 1) / tile_rows;
+  }
+  if (pairs.pairs > 0) multiply_range(args, pairs);
+}
+
+void CudaBackend::multiply_range(const ExpertsArgs& args, const PairRange& range) {
+  const Mlp& any = any_expert(args.experts);
+  multiply_pairs(args, range, false, args.x, scratch_.pair_token, scratch_.hidden);
+  const Activation hidden = activate_hidden(range.first_pair, range.pairs, any.down);
+  multiply_pairs(args, range, true, hidden, nullptr, scratch_.expert_out);
+}
+
+void CudaBackend::end_experts(const ExpertsArgs& args) {
   combine_experts({.out = scratch_.expert_out,
                    .choice_pair = scratch_.choice_pair,
                    .weights = args.weights,
-                   .tokens = tokens,
-                   .experts_used = used,
-                   .width = width,
+                   .tokens = args.x.x.rows,
+                   .experts_used = args.experts_used,
+                   .width = args.y.cols,
                    .shared = args.shared == nullptr ? nullptr : scratch_.shared_out,
                    .y = args.y.data,
                    .y_stride = args.y.stride,

@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "ops/expert_address.h"
+
 namespace hlwq::cuda {
 
 // y[t][0, rows) = finish_product(x[t] matrixT, bias, accumulate ? y : null).
@@ -25,20 +27,15 @@ struct ProductTargets {
   int count = 0;
 };
 
-// One expert's matrices: what an expert table holds.
-struct ExpertEntry {
-  const std::byte* up = nullptr;
-  const std::byte* down = nullptr;
-};
-
-// Pairs sorted by expert: expert e has the pairs [begin[e], begin[e + 1]), all on the device.
-// Pair p reads input row input_row[p] (p itself when null) and writes y row p.
+// Pairs sorted by expert, [first_pair, first_pair + pairs) of them: expert e has the pairs
+// [begin[e], begin[e + 1]), all on the device. Pair p reads input row input_row[p] (p itself when
+// null) and writes y row p.
 struct ExpertPairs {
-  const ExpertEntry* table = nullptr;
+  const ExpertAddress* table = nullptr;
   bool down = false;  // which matrix of the entry
   const int32_t* begin = nullptr;
   const int32_t* input_row = nullptr;
-  int64_t experts = 0, pairs = 0;
+  int64_t experts = 0, first_pair = 0, pairs = 0;
   int64_t rows = 0;  // of one expert's matrix
   float* y = nullptr;
   int64_t y_stride = 0;

@@ -115,14 +115,15 @@ __device__ __forceinline__ BlockJob find_job(const ProductGrid& grid) {
   wait_for_inputs();
   const ExpertPairs& pairs = grid.experts;
   const bool over_experts = gridDim.y == pairs.experts;
-  const int expert = over_experts ? range : expert_of_pair(pairs, range);
+  const int pair = static_cast<int>(pairs.first_pair) + range;
+  const int expert = over_experts ? range : expert_of_pair(pairs, pair);
   const int begin = pairs.begin[expert], end = pairs.begin[expert + 1];
-  const ExpertEntry& entry = pairs.table[expert];
+  const ExpertAddress& entry = pairs.table[expert];
   return {pairs.down ? entry.down : entry.up,
           static_cast<int>(pairs.rows),
           tile * grid.block_rows,
           begin,
-          over_experts || begin == range ? end : begin,
+          over_experts || begin == pair ? end : begin,
           pairs.input_row,
           pairs.y,
           pairs.y_stride,

@@ -76,9 +76,9 @@ __device__ __forceinline__ bool unit_of(const ManyArgs& a, Unit& unit) {
   index -= dense_units;
   const Tiled5Experts& experts = a.experts;
   const int at = index / a.expert_units;
-  if (at >= *experts.tile_count) return false;
+  if (experts.tile_count != nullptr && at >= *experts.tile_count) return false;
   const ExpertTile tile = experts.tiles[at];
-  const ExpertEntry& entry = experts.table[tile.expert];
+  const ExpertAddress& entry = experts.table[tile.expert];
   unit = {experts.down ? entry.down : entry.up,
           static_cast<int>(experts.rows),
           index % a.expert_units * kTiles,

@@ -13,6 +13,7 @@
 // Source  own
 
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/ready_flag.cuh"
 #include "kernels/cuda/row_norm.cuh"
 #include "kernels/cuda/tiled5_stream.cuh"
 #include "kernels/cuda/warp_sums.cuh"
@@ -148,10 +149,14 @@ __device__ __forceinline__ void stream_part(const OneArgs& a, const Share& share
   // The kernel that sums experts' outputs reads the router's ids before it waits, two launches
   // later: it may not start before the router is done.
   if (a.all_expert_tiles == 0) let_next_start();
-  wait_for_inputs();
+  if (a.experts.ready == nullptr) {
+    wait_for_inputs();
+  } else {
+    wait_until_ready(a.experts.ready);
+  }
   if (a.all_expert_tiles > 0) let_next_start();
   if (lane >= kMostTargets && lane - kMostTargets < static_cast<int>(a.experts.most_tiles)) {
-    const ExpertEntry& entry = a.experts.table[a.experts.ids[lane - kMostTargets]];
+    const ExpertAddress& entry = a.experts.table[a.experts.ids[lane - kMostTargets]];
     matrix = a.experts.down ? entry.down : entry.up;
   }
   for (; requested < Ring::kStages; ++requested) request(share.tiles);

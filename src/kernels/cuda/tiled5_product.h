@@ -23,18 +23,20 @@ struct Tiled5Table {
 // Which experts meet which pairs of a launch. With tiles null there is one token, whose pair p is
 // with expert ids[p].
 struct Tiled5Experts {
-  const ExpertEntry* table = nullptr;
+  const ExpertAddress* table = nullptr;
   bool down = false;
   int64_t rows = 0;  // of each expert's matrix
   Tiled5Table codes = {};
-  const int32_t* ids = nullptr;       // one token: [pairs]
-  const ExpertTile* tiles = nullptr;  // else [*tile_count]
-  const int32_t* tile_count = nullptr;
+  const int32_t* ids = nullptr;         // one token: [pairs]
+  const ExpertTile* tiles = nullptr;    // else [*tile_count]
+  const int32_t* tile_count = nullptr;  // null: most_tiles of them
   const int32_t* input_row = nullptr;  // [pairs] row of x a pair reads; null: one token's only row,
                                        // or with tiles the pair itself
-  int64_t most_tiles = 0;              // pairs (one token), or an upper bound of *tile_count
+  int64_t most_tiles = 0;              // pairs (one token), or at least the number of tiles
   float* y = nullptr;                  // [pairs, y_stride]
   int64_t y_stride = 0;
+  const uint32_t* ready = nullptr;  // one token: set when the matrices have arrived, by a kernel
+                                    // that may go on then (fetch_experts.cu); null: they are there
 };
 
 // Rows of x that one tile of tiled5_few and of tiled5_many holds.
@@ -68,7 +70,7 @@ void tiled5_many(const QuantizedRows& x, int64_t tokens, const ProductTargets& t
 //   residual += y
 struct Tiled5Sum {
   QuantizedRows hidden;  // [pairs]
-  const ExpertEntry* table;
+  const ExpertAddress* table;
   const int32_t* ids;
   const float* weights;
   int64_t pairs;
@@ -78,7 +80,8 @@ struct Tiled5Sum {
   Tiled5Table shared_codes;
   int64_t rows;  // of every matrix: the width of y
   float* y;
-  float* residual;  // may be null
+  float* residual;                  // may be null
+  const uint32_t* ready = nullptr;  // as Tiled5Experts::ready
 };
 void tiled5_sum_experts(const Tiled5Sum& args, const DeviceLimits& device, cudaStream_t stream);
 // Its hidden layers fit shared memory.

@@ -12,6 +12,7 @@
 // Source  own
 
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/ready_flag.cuh"
 #include "kernels/cuda/tiled5_stream.cuh"
 
 namespace hlwq::cuda {
@@ -48,7 +49,13 @@ __global__ void __launch_bounds__(kWarps * 32) sum_experts(const Tiled5Sum a, co
 
   // The ids may be read before the wait: the kernel that multiplied by the same experts' up
   // matrices, two launches ago, let the next one start only after its own wait for the router
-  // (tiled5_one.cu). A lane for each matrix, the shared one after the experts.
+  // (tiled5_one.cu). The matrices may not, while they are still being fetched. A lane for each
+  // matrix, the shared one after the experts.
+  if (a.ready != nullptr) {
+    let_next_start();
+    wait_for_inputs();
+    wait_until_ready(a.ready);
+  }
   const std::byte* matrix = lane < pairs    ? a.table[a.ids[lane]].down
                             : lane == pairs ? a.shared
                                             : nullptr;
@@ -72,8 +79,10 @@ __global__ void __launch_bounds__(kWarps * 32) sum_experts(const Tiled5Sum a, co
     ring.request(run);
   };
   for (int i = 0; i < kStages; ++i) request();
-  let_next_start();
-  wait_for_inputs();
+  if (a.ready == nullptr) {
+    let_next_start();
+    wait_for_inputs();
+  }
 
   for (int part = warp; part < shape.parts; part += kWarps) {
     const Place place = place_of(part);

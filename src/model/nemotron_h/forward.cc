@@ -195,7 +195,9 @@ Status NemotronH::forward(const StepBatch& step, const SequenceMemory& memory, M
     run_head(step.logit_rows, static_cast<int64_t>(step.ids.size()), logits, observer);
     return {};
   };
-  const uint64_t key = observer == nullptr ? step_key(number_, step, memory, logits) : 0;
+  const bool repeats =
+      observer == nullptr && experts_->repeats(static_cast<int64_t>(step.ids.size()));
+  const uint64_t key = repeats ? step_key(number_, step, memory, logits) : 0;
   return backend_.run_step({.ids = step.ids, .segments = step.segments}, key, std::ref(issue));
 }
 

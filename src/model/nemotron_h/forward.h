@@ -30,6 +30,9 @@ class NemotronH final : public Model {
   [[nodiscard]] Status forward(const StepBatch& step, const SequenceMemory& memory,
                                MutF32View logits, const StepObserver* observer) override;
   [[nodiscard]] Status check_finite() override;
+  [[nodiscard]] std::vector<ExpertLayerStats> take_expert_stats() override {
+    return experts_->take_stats();
+  }
 
  private:
   NemotronH(Backend& backend, NemotronHConfig config, ModelWeights weights,

@@ -62,14 +62,14 @@ const LevelGrid* WeightLoader::grid_of(const TensorSource& source) {
 }
 
 Result<ModelWeights> WeightLoader::load(
-    const NemotronHConfig& config, Backend& backend, int threads,
+    const NemotronHConfig& config, Backend& backend, ExpertHome& home, int threads,
     const std::function<void(uint64_t done, uint64_t total)>& progress) {
-  HLWQ_TRY(place(config, backend));
+  HLWQ_TRY(place(config, backend, home));
   HLWQ_CHECK(used_.size() == parameters().size());
   std::vector<WeightToRead> weights;
   weights.reserve(used_.size());
   for (size_t i = 0; i < used_.size(); ++i)
-    weights.push_back({.source = used_[i], .matrix = parameters()[i].form});
+    weights.push_back({.source = used_[i], .matrix = parameters()[i].form, .device = device_of(i)});
   HLWQ_TRY(read_weights(weights, backend, threads, progress));
   return std::move(weights_);
 }

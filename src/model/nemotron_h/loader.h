@@ -31,7 +31,7 @@ class WeightLoader final : public ParameterPlacer {
 
   // Allocates and reads; once. Errors: as read_weights, kOutOfMemory.
   [[nodiscard]] Result<ModelWeights> load(
-      const NemotronHConfig& config, Backend& backend, int threads,
+      const NemotronHConfig& config, Backend& backend, ExpertHome& home, int threads,
       const std::function<void(uint64_t done, uint64_t total)>& progress);
 
  private:

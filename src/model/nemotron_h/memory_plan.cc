@@ -16,8 +16,9 @@ namespace {
 
 constexpr size_t kMost = std::numeric_limits<size_t>::max();
 
-// What a driver takes beside our buffers: recorded steps, queues.
-constexpr size_t kDriverBytes = size_t{128} << 20;
+// What a driver takes beside our buffers when steps begin: kernels, recorded steps, queues (18 MB
+// were seen).
+constexpr size_t kDriverBytes = size_t{64} << 20;
 
 std::string text(size_t bytes) {
   constexpr auto kLargest = static_cast<size_t>(std::numeric_limits<int64_t>::max());
@@ -43,32 +44,36 @@ Status check_limits(const StepLimits& limits) {
 
 class Plan {
  public:
+  // `on_device`: the experts lie there too.
   Plan(const NemotronHConfig& config, const StepLimits& limits, const WeightBytes& weights,
-       bool coded, bool integer, const SequenceBytes& sequence_bytes)
+       bool on_device, bool coded, bool integer, const SequenceBytes& sequence_bytes)
       : config_(config),
         limits_(limits),
         weights_(weights),
+        device_weights_(on_device ? weights.total() : weights.others),
         coded_(coded),
         activations_(StepBuffers::bytes_for(config, limits, coded && integer)),
         sequence_bytes_(sequence_bytes) {}
 
   // Without scratch.
-  [[nodiscard]] size_t total() const {
-    return sum({weights_.total(), activations_, sequences(limits_.context)});
-  }
+  [[nodiscard]] size_t total() const { return sum({device_weights_, later()}); }
+  // What is asked for after the weights.
+  [[nodiscard]] size_t later() const { return sum({activations_, sequences(limits_.context)}); }
 
   [[nodiscard]] std::string parts() const {
-    return fmt::format("weights {} (experts {}), activations {}, sequences {}",
-                       text(weights_.total()), text(weights_.experts), text(activations_),
-                       text(sequences(limits_.context)));
+    return fmt::format("weights {} (experts {}{}), activations {}, sequences {}",
+                       text(weights_.total()), text(weights_.experts),
+                       device_weights_ == weights_.total() ? "" : ", in host memory",
+                       text(activations_), text(sequences(limits_.context)));
   }
 
   // What to do about memory that is too small.
   [[nodiscard]] std::string advice(size_t available) const {
-    if (weights_.experts > available)
-      return "the expert weights alone do not fit, and experts stay resident in this version";
-    if (weights_.total() > available) return "the weights alone do not fit";
-    const size_t left = available - weights_.total();
+    if (device_weights_ > available)
+      return device_weights_ > weights_.others && weights_.others < available
+                 ? "--vram BYTES keeps experts in host memory"
+                 : "the weights alone do not fit";
+    const size_t left = available - device_weights_;
     if (activations_ >= left) return "a smaller --prefill-chunk needs less for activations";
     if (const int64_t context = context_for(left - activations_); context > 0)
       return fmt::format("--context {} would fit", context);
@@ -93,6 +98,7 @@ class Plan {
   const NemotronHConfig& config_;
   const StepLimits& limits_;
   const WeightBytes& weights_;
+  size_t device_weights_;
   bool coded_;
   size_t activations_;
   const SequenceBytes& sequence_bytes_;
@@ -114,24 +120,31 @@ Status check_room(const Plan& plan, const Backend& backend, size_t scratch) {
 
 }  // namespace
 
-Status prepare_memory(Backend& backend, const NemotronHConfig& config, const StepLimits& limits,
-                      const WeightBytes& weights, bool coded, const SequenceBytes& sequence_bytes) {
+Result<size_t> prepare_memory(Backend& backend, const NemotronHConfig& config,
+                              const StepLimits& limits, const WeightBytes& weights, bool coded,
+                              ExpertHome& home, const SequenceBytes& sequence_bytes) {
   HLWQ_TRY(check_limits(limits));
   const bool integer = backend.compute() == Compute::kInt8;
-  const Plan plan(config, limits, weights, coded, integer, sequence_bytes);
   const bool refuses = backend.device() != Device::kHost;
-  if (refuses) HLWQ_TRY(check_room(plan, backend, 0));
+  const auto make_plan = [&] {
+    const Plan resident(config, limits, weights, true, coded, integer, sequence_bytes);
+    home.choose(backend, weights.experts,
+                sum({weights.others, resident.later(), refuses ? kDriverBytes : 0}));
+    return Plan(config, limits, weights, home.on_device(), coded, integer, sequence_bytes);
+  };
+  if (refuses) HLWQ_TRY(check_room(make_plan(), backend, 0));
   const size_t before = backend.memory().allocated;
   HLWQ_TRY(backend.reserve(scratch_needs(config, limits)));
   const size_t after = backend.memory().allocated;
   const size_t scratch = after > before ? after - before : 0;
+  const Plan plan = make_plan();
   if (refuses) HLWQ_TRY(check_room(plan, backend, scratch));
   const DeviceMemory memory = backend.memory();
   log(LogLevel::kInfo,
       fmt::format("memory on {}: {}{}; {} of {} free", backend.name(), plan.parts(),
                   scratch > 0 ? fmt::format(", scratch {}", text(scratch)) : "", text(memory.free),
                   text(memory.total)));
-  return {};
+  return sum({plan.later(), refuses ? kDriverBytes : 0});
 }
 
 }  // namespace hlwq::nemotron_h

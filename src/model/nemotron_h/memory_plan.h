@@ -3,6 +3,7 @@
 
 #include "base/result.h"
 #include "model/config.h"
+#include "model/expert_home.h"
 #include "model/model.h"
 #include "model/nemotron_h/placement.h"
 #include "ops/backend.h"
@@ -10,11 +11,14 @@
 namespace hlwq::nemotron_h {
 
 // Checks the limits, reserves the back end's scratch and logs one line that says what will lie
-// where. Where the device is not the host, refuses what it has no room for. Errors:
+// where. Where the device is not the host, refuses what it has no room for. Returns the bytes of
+// device memory that will be asked for when the weights are there: activations, sequences, and what
+// the driver takes. Errors:
 // kInvalidArgument (limits), kOutOfMemory, saying what was wanted for what, what is free and what
 // would fit.
-[[nodiscard]] Status prepare_memory(Backend& backend, const NemotronHConfig& config,
-                                    const StepLimits& limits, const WeightBytes& weights,
-                                    bool coded, const SequenceBytes& sequence_bytes);
+[[nodiscard]] Result<size_t> prepare_memory(Backend& backend, const NemotronHConfig& config,
+                                            const StepLimits& limits, const WeightBytes& weights,
+                                            bool coded, ExpertHome& home,
+                                            const SequenceBytes& sequence_bytes);
 
 }  // namespace hlwq::nemotron_h

@@ -68,22 +68,18 @@ Status ParameterPlacer::find_forms(const NemotronHConfig& config) {
   return {};
 }
 
-Status ParameterPlacer::place(const NemotronHConfig& config, Backend& backend) {
+Status ParameterPlacer::place(const NemotronHConfig& config, Backend& backend, ExpertHome& home) {
   HLWQ_TRY_ASSIGN(weights_.memory, backend.allocate(other_bytes_, "weights beside the experts"));
   for (size_t layer = 0; layer < expert_bytes_.size(); ++layer) {
-    HLWQ_TRY_ASSIGN(
-        Buffer buffer,
-        backend.allocate(expert_bytes_[layer], fmt::format("expert weights of MoE layer {} of {}",
-                                                           layer + 1, expert_bytes_.size())));
+    HLWQ_TRY_ASSIGN(Buffer buffer, home.allocate(backend, expert_bytes_[layer],
+                                                 fmt::format("expert weights of MoE layer {} of {}",
+                                                             layer + 1, expert_bytes_.size())));
     weights_.expert_memory.push_back(std::move(buffer));
   }
   for (size_t i = 0; i < parameters_.size(); ++i) {
     const Target& target = targets_[i];
-    const Buffer& buffer = target.moe_layer < 0
-                               ? weights_.memory
-                               : weights_.expert_memory[static_cast<size_t>(target.moe_layer)];
     Matrix& placed = parameters_[i].form;
-    placed.data = buffer.data() + target.offset;
+    placed.data = buffer_of(target).data() + target.offset;
     if (target.matrix != nullptr) *target.matrix = placed;
     if (target.values != nullptr) *target.values = reinterpret_cast<const float*>(placed.data);
   }

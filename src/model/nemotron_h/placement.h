@@ -11,6 +11,7 @@
 
 #include "base/result.h"
 #include "model/config.h"
+#include "model/expert_home.h"
 #include "model/nemotron_h/weights.h"
 #include "ops/backend.h"
 
@@ -22,7 +23,7 @@ struct PlacedParameter {
   Matrix form;
 };
 
-// Bytes of weights on the device.
+// Bytes of weights.
 struct WeightBytes {
   size_t experts = 0, others = 0;
   [[nodiscard]] size_t total() const { return experts + others; }
@@ -53,7 +54,9 @@ class ParameterPlacer : public ParameterVisitor {
   [[nodiscard]] Status find_forms(const NemotronHConfig& config);
   // Allocates: one buffer an MoE layer for its experts, each a record [up | down] of parts at
   // multiples of kRecordAlign, and one for everything else. Errors: kOutOfMemory.
-  [[nodiscard]] Status place(const NemotronHConfig& config, Backend& backend);
+  [[nodiscard]] Status place(const NemotronHConfig& config, Backend& backend, ExpertHome& home);
+  // Where parameters()[i] lies.
+  [[nodiscard]] Device device_of(size_t i) const { return buffer_of(targets_[i]).device(); }
   [[nodiscard]] const std::vector<PlacedParameter>& parameters() const { return parameters_; }
 
   ModelWeights weights_;
@@ -66,6 +69,10 @@ class ParameterPlacer : public ParameterVisitor {
     int64_t moe_layer = -1;  // -1: not of routed experts
     size_t offset = 0;       // in the layer's buffer, or in that of everything else
   };
+  [[nodiscard]] const Buffer& buffer_of(const Target& target) const {
+    return target.moe_layer < 0 ? weights_.memory
+                                : weights_.expert_memory[static_cast<size_t>(target.moe_layer)];
+  }
   void add(const std::string& name, Kind kind, int64_t rows, int64_t cols, Target target,
            size_t& bytes);
 

@@ -67,7 +67,8 @@ std::optional<int64_t> first_non_finite(const std::byte* data, int64_t count, DT
 }
 
 Status read_codes(const Part& part, const Piece& piece) {
-  const auto& [source, matrix] = *part.weight;
+  const TensorSource& source = part.weight->source;
+  const Matrix& matrix = part.weight->matrix;
   const int64_t blocks = matrix.blocks();
   std::vector<uint8_t> codes(static_cast<size_t>(piece.rows * blocks * kBlock));
   std::vector<uint16_t> norms(static_cast<size_t>(piece.rows * blocks));
@@ -79,7 +80,8 @@ Status read_codes(const Part& part, const Piece& piece) {
 
 // Plain values, in their own type or as FP32. A fused tensor's row is a whole expert.
 Status read_floats(const Part& part, const Piece& piece, Reading reading) {
-  const auto& [source, matrix] = *part.weight;
+  const TensorSource& source = part.weight->source;
+  const Matrix& matrix = part.weight->matrix;
   const bool fused = source.slice >= 0;
   const int64_t first = fused ? source.slice : piece.first_row;
   const int64_t rows = fused ? 1 : piece.rows;
@@ -112,7 +114,8 @@ struct Plan {
 };
 
 void add_pieces(Part part, Plan& plan) {
-  const auto& [source, matrix] = *part.weight;
+  const TensorSource& source = part.weight->source;
+  const Matrix& matrix = part.weight->matrix;
   const bool fused = source.slice >= 0;
   // Whole tiles; a fused tensor is read an expert at a time.
   int64_t step = round_up(std::max<int64_t>(1, kWeightsPerPiece / matrix.cols), kTileRows);
@@ -152,12 +155,13 @@ Plan make_plan(const std::vector<WeightToRead>& weights, int64_t most_part_bytes
   return plan;
 }
 
-// The end of the parts from `first` on that fit the staging memory together, at least one; sets
-// where each lies there. `bytes`: what they take.
-size_t end_of_group(std::vector<Part>& parts, size_t first, int64_t staging_bytes, size_t& bytes) {
+// The end of the parts from `first` on, before `last`, that fit the staging memory together, at
+// least one; sets where each lies there. `bytes`: what they take.
+size_t end_of_group(std::vector<Part>& parts, size_t first, size_t last, int64_t staging_bytes,
+                    size_t& bytes) {
   bytes = 0;
   size_t end = first;
-  for (; end < parts.size(); ++end) {
+  for (; end < last; ++end) {
     const auto aligned =
         static_cast<size_t>(round_up(static_cast<int64_t>(parts[end].bytes), kRecordAlign));
     if (end > first && bytes + aligned > static_cast<size_t>(staging_bytes)) break;
@@ -218,30 +222,36 @@ std::byte* address_of(const Part& part) {
 
 }  // namespace
 
-Status read_weights(const std::vector<WeightToRead>& weights, Backend& backend, int threads,
+Status read_weights(std::vector<WeightToRead> weights, Backend& backend, int threads,
                     const std::function<void(uint64_t, uint64_t)>& progress,
                     int64_t staging_bytes) {
+  std::stable_partition(weights.begin(), weights.end(),
+                        [](const WeightToRead& w) { return w.device != Device::kHost; });
   Plan plan = make_plan(weights, staging_bytes);
   Reader reader(plan, threads, progress);
-  if (backend.device() == Device::kHost) {
-    for (Part& part : plan.parts) part.host = address_of(part);
-    return reader.read(0, plan.parts.size());
-  }
+  const auto staged = static_cast<size_t>(
+      std::find_if(plan.parts.begin(), plan.parts.end(),
+                   [](const Part& p) { return p.weight->device == Device::kHost; }) -
+      plan.parts.begin());
   size_t most = 0, bytes = 0;
-  for (size_t first = 0; first < plan.parts.size();) {
-    first = end_of_group(plan.parts, first, staging_bytes, bytes);
+  for (size_t first = 0; first < staged;) {
+    first = end_of_group(plan.parts, first, staged, staging_bytes, bytes);
     most = std::max(most, bytes);
   }
-  HLWQ_TRY_ASSIGN(const Buffer staging, allocate_host(most, "staging of weights"));
-  for (size_t first = 0, end; first < plan.parts.size(); first = end) {
-    end = end_of_group(plan.parts, first, staging_bytes, bytes);
+  Buffer staging;
+  HLWQ_TRY_ASSIGN(staging, allocate_host(most, "staging of weights"));
+  for (size_t first = 0, end; first < staged; first = end) {
+    end = end_of_group(plan.parts, first, staged, staging_bytes, bytes);
     for (size_t i = first; i < end; ++i)
       plan.parts[i].host = staging.data() + plan.parts[i].staging_offset;
     HLWQ_TRY(reader.read(first, end));
     for (size_t i = first; i < end; ++i)
       backend.upload(address_of(plan.parts[i]), plan.parts[i].host, plan.parts[i].bytes);
   }
-  return {};
+  staging = Buffer();
+  for (size_t i = staged; i < plan.parts.size(); ++i)
+    plan.parts[i].host = address_of(plan.parts[i]);
+  return reader.read(staged, plan.parts.size());
 }
 
 }  // namespace hlwq::nemotron_h

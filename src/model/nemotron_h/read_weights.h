@@ -22,19 +22,20 @@ struct TensorSource {
 // or, where `matrix` has another than the file, as FP32.
 struct WeightToRead {
   TensorSource source;
-  Matrix matrix;  // its data is on the back end's device
+  Matrix matrix;
+  Device device = Device::kHost;  // where its data is: read to there, or staged on the host
 };
 
 // Most bytes of weights that lie in host memory on the way to another device, unless one coded
 // matrix is more.
 inline constexpr int64_t kStagingBytes = int64_t{1} << 30;
 
-// Reads all of them in order, `threads` threads side by side within kStagingBytes. With kHost they
-// are read to where they stay. `progress` (may be empty) is called under a lock with the bytes read
-// so far. Errors: those of the earliest row range that failed (the rest is left unread): kBadValue
-// (NaN or infinity, naming tensor and row; codes and norms as read_codes), kOutOfMemory, kIo.
+// Reads all of them, those of host memory last, `threads` threads side by side within
+// kStagingBytes. `progress` (may be empty) is called under a lock with the bytes read so far.
+// Errors: those of the earliest row range that failed (the rest is left unread): kBadValue (NaN or
+// infinity, naming tensor and row; codes and norms as read_codes), kOutOfMemory, kIo.
 [[nodiscard]] Status read_weights(
-    const std::vector<WeightToRead>& weights, Backend& backend, int threads,
+    std::vector<WeightToRead> weights, Backend& backend, int threads,
     const std::function<void(uint64_t done, uint64_t total)>& progress,
     int64_t staging_bytes = kStagingBytes);
 

@@ -26,6 +26,7 @@
 #include "base/check.h"
 #include "base/float16.h"
 #include "base/random.h"
+#include "ops/host_memory.h"
 #include "quant/codebook.h"
 #include "quant/layout.h"
 
@@ -91,13 +92,14 @@ std::optional<Matrix> SyntheticWeights::form(const std::string& /*name*/, Kind k
   return Matrix{.rows = rows, .cols = cols, .grid = grid_, .layout = CodeLayout::kTiled5};
 }
 
-Result<ModelWeights> SyntheticWeights::make(Backend& backend) {
-  HLWQ_TRY(place(spec_.config, backend));
+Result<ModelWeights> SyntheticWeights::make(Backend& backend, ExpertHome& home) {
+  HLWQ_TRY(place(spec_.config, backend, home));
   for (size_t i = 0; i < parameters().size(); ++i) {
     const PlacedParameter& parameter = parameters()[i];
     const uint64_t seed = random_bits(spec_.seed, i);
     if (parameter.form.coded()) {
-      fill_coded(parameter, seed, backend);
+      fill_coded(parameter, seed, backend,
+                 device_of(i) != backend.device() && !home.device_reaches());
     } else if (parameter.form.dtype == DType::kBF16) {
       fill_gate(parameter.form, seed, backend);
     } else {
@@ -114,18 +116,22 @@ double SyntheticWeights::deviation_of(const PlacedParameter& parameter) const {
   return 1.0 / std::sqrt(columns * layers);
 }
 
-void SyntheticWeights::fill_coded(const PlacedParameter& parameter, uint64_t seed,
-                                  Backend& backend) const {
+void SyntheticWeights::fill_coded(const PlacedParameter& parameter, uint64_t seed, Backend& backend,
+                                  bool on_host) const {
+  const auto fill = [&](std::byte* to, size_t bytes, uint64_t with, uint64_t keep, uint64_t set) {
+    if (!on_host) return backend.fill_random(to, bytes, with, keep, set);
+    fill_random_range(to, 0, bytes, with, keep, set);
+  };
   const CodedShape shape = parameter.form.coded_shape();
   auto* const memory = const_cast<std::byte*>(parameter.form.data);
   const auto codes = static_cast<size_t>(shape.norms_offset());
-  backend.fill_random(memory, codes, seed, ~uint64_t{0}, 0);
+  fill(memory, codes, seed, ~uint64_t{0}, 0);
   // The six low bits of a norm are drawn: it is up to 1/16 above its least.
   constexpr uint16_t kDrawn = 0x003f;
   const double norm = deviation_of(parameter) * std::sqrt(double{kBlock}) / level_deviation_;
   const uint16_t least = f32_to_f16(static_cast<float>(norm)) & static_cast<uint16_t>(~kDrawn);
-  backend.fill_random(memory + codes, static_cast<size_t>(shape.bytes()) - codes, ~seed,
-                      four_times(kDrawn), four_times(least));
+  fill(memory + codes, static_cast<size_t>(shape.bytes()) - codes, ~seed, four_times(kDrawn),
+       four_times(least));
 }
 
 void SyntheticWeights::fill_gate(const Matrix& gate, uint64_t seed, Backend& backend) const {

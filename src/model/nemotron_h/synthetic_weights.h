@@ -19,7 +19,7 @@ class SyntheticWeights final : public ParameterPlacer {
   static Result<std::unique_ptr<SyntheticWeights>> plan(const SyntheticSpec& spec);
 
   // Allocates and fills; once. Errors: kOutOfMemory.
-  [[nodiscard]] Result<ModelWeights> make(Backend& backend);
+  [[nodiscard]] Result<ModelWeights> make(Backend& backend, ExpertHome& home);
 
  private:
   explicit SyntheticWeights(const SyntheticSpec& spec) : spec_(spec) {}
@@ -28,7 +28,9 @@ class SyntheticWeights final : public ParameterPlacer {
                              int64_t cols) override;
   // Standard deviation of the decoded weights of a coded matrix.
   [[nodiscard]] double deviation_of(const PlacedParameter& parameter) const;
-  void fill_coded(const PlacedParameter& parameter, uint64_t seed, Backend& backend) const;
+  // `on_host`: by the processor, where no op of the back end reaches.
+  void fill_coded(const PlacedParameter& parameter, uint64_t seed, Backend& backend,
+                  bool on_host) const;
   void fill_gate(const Matrix& gate, uint64_t seed, Backend& backend) const;
   void fill_values(const PlacedParameter& parameter, uint64_t seed, Backend& backend) const;
 

@@ -25,13 +25,22 @@ void ReferenceBackend::mlp(const MlpArgs& args) {
 }
 
 void ReferenceBackend::experts(const ExpertsArgs& args) {
+  begin_experts(args);
+  some_experts(args,
+               {.first = 0, .last = static_cast<int64_t>(args.experts.size()), .choices = {}});
+  end_experts(args);
+}
+
+void ReferenceBackend::begin_experts(const ExpertsArgs& args) {
+  HLWQ_CHECK(args.y.rows == args.x.x.rows);
+  for (int64_t t = 0; t < args.y.rows; ++t) std::fill_n(args.y.row(t), args.y.cols, 0.0f);
+}
+
+void ReferenceBackend::some_experts(const ExpertsArgs& args, const ExpertRange& range) {
   const int64_t tokens = args.x.x.rows, cols = args.x.x.cols, width = args.y.cols;
   const QuantizedView& q = args.x.q;
-  HLWQ_CHECK(args.y.rows == tokens);
-  for (int64_t t = 0; t < tokens; ++t) std::fill_n(args.y.row(t), width, 0.0f);
-
   // Experts outside, so that each token meets its experts in ascending order.
-  for (size_t e = 0; e < args.experts.size(); ++e) {
+  for (auto e = static_cast<size_t>(range.first); e < static_cast<size_t>(range.last); ++e) {
     std::vector<int64_t> choices;  // indices into ids and weights
     for (int64_t i = 0; i < tokens * args.experts_used; ++i) {
       if (args.ids[i] == static_cast<int32_t>(e)) choices.push_back(i);
@@ -48,7 +57,7 @@ void ReferenceBackend::experts(const ExpertsArgs& args) {
       std::copy_n(q.sx + t * q.blocks, q.blocks, in.view().q.sx + r * q.blocks);
       std::copy_n(q.sum + t * q.blocks, q.blocks, in.view().q.sum + r * q.blocks);
     }
-    mlp({.x = in.view(), .mlp = args.experts[e], .y = out.view().x});
+    mlp({.x = in.view(), .mlp = expert_at(args, e), .y = out.view().x});
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t choice = choices[static_cast<size_t>(r)];
       float* y = args.y.row(choice / args.experts_used);
@@ -57,6 +66,9 @@ void ReferenceBackend::experts(const ExpertsArgs& args) {
       }
     }
   }
+}
+
+void ReferenceBackend::end_experts(const ExpertsArgs& args) {
   if (args.shared != nullptr)
     mlp({.x = args.x, .mlp = *args.shared, .y = args.y, .accumulate = true});
   if (args.residual.data != nullptr) add({.x = args.y, .y = args.residual});

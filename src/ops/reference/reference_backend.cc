@@ -1,7 +1,5 @@
 #include "ops/reference/reference_backend.h"
 
-#include <cstring>
-
 #include "base/check.h"
 #include "ops/host_bandwidth.h"
 #include "ops/host_memory.h"
@@ -28,26 +26,9 @@ Result<double> ReferenceBackend::read_bandwidth() {
   return host_read_bandwidth(one_thread);
 }
 
-// It reads the span.
-Result<Buffer> ReferenceBackend::expert_table(std::span<const Mlp> /*experts*/) { return Buffer(); }
-
-void ReferenceBackend::upload(void* to, const void* from, size_t bytes) {
-  if (bytes > 0) std::memcpy(to, from, bytes);
-}
-
-void ReferenceBackend::download(void* to, const void* from, size_t bytes) {
-  upload(to, from, bytes);
-}
-
 void ReferenceBackend::fill_random(std::byte* to, size_t bytes, uint64_t seed, uint64_t keep,
                                    uint64_t set) {
   fill_random_range(to, 0, bytes, seed, keep, set);
-}
-
-// Nothing is recorded: every op runs when it is called.
-Status ReferenceBackend::run_step(const StepTokens& /*tokens*/, uint64_t /*key*/,
-                                  const std::function<Status()>& issue) {
-  return issue();
 }
 
 void ReferenceBackend::sample(const SampleArgs& args) {

@@ -7,12 +7,12 @@
 #include <string_view>
 #include <vector>
 
-#include "ops/backend.h"
+#include "ops/host_backend.h"
 #include "ops/sample_row.h"
 
 namespace hlwq {
 
-class ReferenceBackend final : public Backend {
+class ReferenceBackend final : public HostBackend {
  public:
   explicit ReferenceBackend(Compute compute) : compute_(compute) {}
 
@@ -20,22 +20,13 @@ class ReferenceBackend final : public Backend {
   [[nodiscard]] std::string description() const override;
   [[nodiscard]] Compute compute() const override { return compute_; }
   [[nodiscard]] int threads() const override { return 1; }
-  [[nodiscard]] Device device() const override { return Device::kHost; }
   [[nodiscard]] DeviceMemory memory() const override;
   [[nodiscard]] Result<double> read_bandwidth() override;
 
   [[nodiscard]] Result<Buffer> allocate(size_t bytes, std::string_view what) override;
   [[nodiscard]] Status reserve(const ScratchNeeds& needs) override;
-  [[nodiscard]] Result<Buffer> expert_table(std::span<const Mlp> experts) override;
-
-  void upload(void* to, const void* from, size_t bytes) override;
-  void download(void* to, const void* from, size_t bytes) override;
   void fill_random(std::byte* to, size_t bytes, uint64_t seed, uint64_t keep,
                    uint64_t set) override;
-
-  [[nodiscard]] Status run_step(const StepTokens& tokens, uint64_t key,
-                                const std::function<Status()>& issue) override;
-  void synchronize() override {}
 
   void rms_norm(const RmsNormArgs& args) override;
   void quantize(const QuantizeArgs& args) override;
@@ -43,6 +34,9 @@ class ReferenceBackend final : public Backend {
   void embed(const EmbedArgs& args) override;
   void route(const RouteArgs& args) override;
   void experts(const ExpertsArgs& args) override;
+  void begin_experts(const ExpertsArgs& args) override;
+  void some_experts(const ExpertsArgs& args, const ExpertRange& range) override;
+  void end_experts(const ExpertsArgs& args) override;
   void mlp(const MlpArgs& args) override;
   void add(const AddArgs& args) override;
   void mamba(const MambaArgs& args) override;

@@ -134,7 +134,7 @@ void report(const char* name, double us, double bytes, double operations = 0) {
 struct Layer {
   Coded in_proj, out_proj, q, k, v, o, shared_up, shared_down;
   std::vector<Coded> up, down;
-  ExpertEntry* table = nullptr;
+  ExpertAddress* table = nullptr;
   int32_t* ids = nullptr;
 };
 
@@ -158,14 +158,14 @@ int main(int argc, char** argv) {
     layer.out_proj = make_coded(kHidden, kInner);
     layer.shared_up = make_coded(kShared, kHidden);
     layer.shared_down = make_coded(kHidden, kShared);
-    std::vector<ExpertEntry> table;
+    std::vector<ExpertAddress> table;
     for (int e = 0; e < kExperts; ++e) {
       layer.up.push_back(make_coded(kExpert, kHidden));
       layer.down.push_back(make_coded(kHidden, kExpert));
       table.push_back({layer.up.back().data, layer.down.back().data});
     }
-    layer.table = static_cast<ExpertEntry*>(device_memory(table.size() * sizeof(ExpertEntry)));
-    HLWQ_CUDA(cudaMemcpy(layer.table, table.data(), table.size() * sizeof(ExpertEntry),
+    layer.table = static_cast<ExpertAddress*>(device_memory(table.size() * sizeof(ExpertAddress)));
+    HLWQ_CUDA(cudaMemcpy(layer.table, table.data(), table.size() * sizeof(ExpertAddress),
                          cudaMemcpyHostToDevice));
     const int32_t ids[kUsed] = {3, 20, 41, 77, 90, 126};
     layer.ids = static_cast<int32_t*>(device_memory(sizeof ids));

@@ -1,11 +1,8 @@
-// Where the matrices of a layer's experts lie, as the GPU looks them up.
+// Whether one launch can look a layer's experts up and multiply by any of them.
 
 #include <fmt/format.h>
 
-#include <vector>
-
 #include "kernels/cuda/cuda_backend.h"
-#include "kernels/cuda/product.h"
 
 namespace hlwq::cuda {
 namespace {
@@ -26,13 +23,10 @@ bool aligned(const Matrix& m) { return reinterpret_cast<uintptr_t>(m.data) % kMa
 
 }  // namespace
 
-Result<Buffer> CudaBackend::expert_table(std::span<const Mlp> experts) {
-  std::vector<ExpertEntry> entries;
-  entries.reserve(experts.size());
+Status CudaBackend::check_experts(std::span<const Mlp> experts) const {
   const Mlp* first = nullptr;
   for (size_t e = 0; e < experts.size(); ++e) {
     const auto& [up, down] = experts[e];
-    entries.push_back({.up = up.data, .down = down.data});
     if (up.data == nullptr && down.data == nullptr) continue;  // one that no token will choose
     if (first == nullptr) first = &experts[e];
     if (!same_form(up, first->up) || !same_form(down, first->down)) {
@@ -48,9 +42,7 @@ Result<Buffer> CudaBackend::expert_table(std::span<const Mlp> experts) {
                               kMatrixAlign));
     }
   }
-  HLWQ_TRY_ASSIGN(Buffer table, allocate(entries.size() * sizeof(ExpertEntry), "table of experts"));
-  upload(table.data(), entries.data(), entries.size() * sizeof(ExpertEntry));
-  return table;
+  return {};
 }
 
 }  // namespace hlwq::cuda

@@ -1,0 +1,74 @@
+#include "api/choose_experts.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <utility>
+
+#include "base/check.h"
+#include "base/units.h"
+#include "io/printable.h"
+
+namespace hlwq {
+namespace {
+
+constexpr std::string_view kHotnessName = "hlwq-expert-use.json";
+
+Result<int64_t> parse_slots(const std::string& text) {
+  int64_t slots = 0;
+  const char* const end = text.data() + text.size();
+  const auto parsed = std::from_chars(text.data(), end, slots);
+  if (parsed.ec == std::errc() && parsed.ptr == end && slots >= 1 && slots <= 1 << 20) return slots;
+  return fail(
+      ErrorCode::kInvalidArgument,
+      fmt::format("--moe-expert-cache-size: got '{}', wanted 1 or more slots a layer, or all",
+                  printable(text)));
+}
+
+CachePolicy policy_of(const std::string& name) {
+  if (name == "lru") return CachePolicy::kLru;
+  if (name == "lfru") return CachePolicy::kLfru;
+  if (name == "fifo") return CachePolicy::kFifo;
+  HLWQ_CHECK(name == "lfu");
+  return CachePolicy::kLfu;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<OffloadHome>> choose_experts(const EngineOptions& options,
+                                                    const Backend& backend,
+                                                    const std::string& model_path) {
+  OffloadOptions offload{.policy = policy_of(options.cache_policy), .hotness_file = {}};
+  const bool sized = options.moe_expert_cache_size != "all";
+  if (sized && !options.vram.empty())
+    return fail(ErrorCode::kInvalidArgument,
+                "--vram and --moe-expert-cache-size: each says how many experts the GPU holds; "
+                "wanted one of them");
+  if (!sized && options.vram.empty()) {
+    if (options.cache_policy == EngineOptions().cache_policy) return nullptr;
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("--cache-policy {}: nothing is cached without --vram or "
+                            "--moe-expert-cache-size",
+                            options.cache_policy));
+  }
+  if (sized) {
+    HLWQ_TRY_ASSIGN(offload.slots_per_layer, parse_slots(options.moe_expert_cache_size));
+  }
+  if (!options.vram.empty()) {
+    auto bytes = parse_bytes(options.vram);
+    if (!bytes) return fail(bytes.error().code, "--vram: " + bytes.error().message);
+    offload.vram_bytes = *bytes;
+  }
+  if (backend.device() == Device::kHost)
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("--{}: the model runs on {}, which has no memory of its own",
+                            sized ? "moe-expert-cache-size" : "vram", backend.name()));
+  if (options.expert_use == "auto") {
+    if (!model_path.empty()) offload.hotness_file = fmt::format("{}/{}", model_path, kHotnessName);
+  } else if (options.expert_use != "off") {
+    offload.hotness_file = options.expert_use;
+  }
+  return std::make_unique<OffloadHome>(std::move(offload));
+}
+
+}  // namespace hlwq

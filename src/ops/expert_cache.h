@@ -1,0 +1,177 @@
+#pragma once
+// The cache of routed experts: which slot of device memory holds which expert. The state lies in
+// the device's memory and is changed by an op in the middle of a step (Backend::place_experts), so
+// that a recorded step decides anew each time. One pool of slots serves all MoE layers. This header
+// is for host and device: what an op decides depends on it alone.
+//
+// Promises: an entry of `slot_of` names a slot that holds that expert, and no slot is named twice;
+// an expert that the step's layer needs is never evicted by that layer; any number of slots works.
+
+#include <cstdint>
+#include <type_traits>
+
+#include "base/host_device.h"
+#include "ops/expert_address.h"
+
+namespace hlwq {
+
+// Which expert leaves first. Ages are counted in steps of a layer.
+enum class CachePolicy : int32_t {
+  kLru,   // the one unused for longest
+  kLfru,  // least of f / (1 + age), f = 0.95 f + 1 at each use (the published score, without its
+          // evicting experts of the step at hand)
+  kFifo,  // the one loaded first
+  kLfu,   // least used, uses weighing half after kHalfLife steps
+};
+
+// What is known of an expert's uses, whether it is in a slot or not.
+struct ExpertUse {
+  uint32_t last = 0;  // the layer's step of its last use
+  float weight = 0;   // of its uses
+};
+
+struct ExpertSlot {
+  int32_t key = -1;     // layer * experts + expert; -1: empty
+  uint32_t filled = 0;  // the layer's step when it was filled
+};
+
+// What one layer's steps found, since the counters were last cleared.
+struct ExpertCounts {
+  uint64_t hits = 0;      // experts that were in a slot
+  uint64_t misses = 0;    // that were not
+  uint64_t in_place = 0;  // of those: read where they lie, because no slot was free for them
+  uint64_t stall_ns = 0;  // that the step waited for their copies
+};
+
+// The record of one expert of a layer.
+struct ExpertRecord {
+  int64_t bytes = 0;        // up and down; a multiple of 16
+  int64_t down_offset = 0;  // of down in it
+};
+
+// A copy that place_experts ordered.
+struct ExpertCopy {
+  const std::byte* from = nullptr;
+  std::byte* to = nullptr;
+};
+
+struct ExpertCacheShape {
+  int64_t layers = 0;
+  int64_t experts = 0;          // of each layer
+  int64_t slots = 0;            // at least 1, each for the largest record
+  int64_t least_per_layer = 0;  // experts that a layer keeps whatever others need
+  CachePolicy policy = CachePolicy::kLru;
+
+  [[nodiscard]] HLWQ_HD int64_t keys() const { return layers * experts; }
+};
+
+// Arrays of the state. All pointers are to memory of the device.
+struct ExpertCache {
+  ExpertCacheShape shape;
+  ExpertSlot* slots = nullptr;       // [slots]
+  std::byte** slot_data = nullptr;   // [slots] where each lies
+  int32_t* slot_of = nullptr;        // [keys] or -1
+  int32_t* held = nullptr;           // [layers] slots that hold experts of the layer
+  uint32_t* steps = nullptr;         // [layers] place_experts calls
+  ExpertUse* uses = nullptr;         // [keys]
+  ExpertCounts* counts = nullptr;    // [layers]
+  ExpertRecord* records = nullptr;   // [layers]
+  const std::byte** home = nullptr;  // [keys] records in host memory that the device can read
+  ExpertCopy* copies = nullptr;      // [experts] of the call
+  int32_t* copy_count = nullptr;
+  uint32_t* arrivals = nullptr;  // [2] zero between calls
+  uint32_t* ready = nullptr;     // [2] up, down matrices of the last call have arrived; of use to a
+                                 // device that copies while it multiplies
+};
+
+inline constexpr int64_t kMostSlots = 16384;       // of a pool
+inline constexpr int64_t kMostExpertKeys = 65536;  // experts of all layers
+
+inline constexpr uint32_t kHalfLife = 256;
+
+// A count of uses as it weighs `age` steps later. Halves exactly, falls evenly between.
+HLWQ_HD inline float weight_after(float weight, uint32_t age) {
+  const uint32_t halvings = age / kHalfLife;
+  if (halvings >= 100) return 0.0f;
+  for (uint32_t i = 0; i < halvings; ++i) weight = weight * 0.5f;
+  const auto rest = static_cast<float>(age % kHalfLife) * (0.5f / static_cast<float>(kHalfLife));
+  return weight - weight * rest;
+}
+
+// A use in step `step` of the layer. All policies but kLfru keep the aged count: it also says which
+// experts to begin with next time.
+HLWQ_HD inline void note_use(CachePolicy policy, uint32_t step, ExpertUse& use) {
+  use.weight = policy == CachePolicy::kLfru ? 0.95f * use.weight + 1.0f
+                                            : weight_after(use.weight, step - use.last) + 1.0f;
+  use.last = step;
+}
+
+// The least leaves first; no two experts have the same: among equals the one used longer ago, then
+// the lower key. `step`: of the layer whose expert it is. Never 0, which is the priority of an
+// empty slot, nor all ones, which is that of a slot that must stay.
+inline constexpr uint64_t kEmptyPriority = 0, kStays = ~uint64_t{0};
+HLWQ_HD inline uint64_t priority_of(CachePolicy policy, int32_t key, const ExpertUse& use,
+                                    uint32_t filled, uint32_t step) {
+  const uint32_t age = step - use.last;
+  float score = 0;
+  switch (policy) {
+    case CachePolicy::kLru:
+      return (uint64_t{0xfffffffeu - age} << 32 | static_cast<uint32_t>(key)) + 1;
+    case CachePolicy::kFifo:
+      return (uint64_t{0xfffffffeu - (step - filled)} << 32 | static_cast<uint32_t>(key)) + 1;
+    case CachePolicy::kLfru:
+      score = use.weight / (1.0f + static_cast<float>(age));
+      break;
+    case CachePolicy::kLfu:
+      score = weight_after(use.weight, age);
+      break;
+  }
+  // Floats that are not negative order like their bits.
+  uint32_t bits;
+  static_assert(sizeof bits == sizeof score);
+  __builtin_memcpy(&bits, &score, sizeof bits);
+  const uint32_t youth = 0xffffu - (age < 0xffffu ? age : 0xffffu);
+  return (uint64_t{bits} << 32 | youth << 16 | static_cast<uint32_t>(key)) + 1;
+}
+
+// Bytes of the state's arrays and how they lie one after the other in `memory`; with null pointers
+// it only counts. Host and device lay them out alike, so that an image made on the host can be
+// uploaded as it is.
+struct ExpertCacheLayout {
+  ExpertCache cache;
+  int64_t bytes = 0;
+};
+inline ExpertCacheLayout lay_out_cache(const ExpertCacheShape& shape, std::byte* memory) {
+  ExpertCacheLayout layout;
+  layout.cache.shape = shape;
+  const auto place = [&](auto*& array, int64_t count) {
+    constexpr int64_t kAlign = 16;
+    using Element = std::remove_reference_t<decltype(*array)>;
+    // Null stays null; the sum of offsets is what is wanted then.
+    array = memory == nullptr ? nullptr : reinterpret_cast<Element*>(memory + layout.bytes);
+    layout.bytes += (count * static_cast<int64_t>(sizeof(Element)) + kAlign - 1) / kAlign * kAlign;
+  };
+  ExpertCache& c = layout.cache;
+  place(c.slots, shape.slots);
+  place(c.slot_data, shape.slots);
+  place(c.slot_of, shape.keys());
+  place(c.held, shape.layers);
+  place(c.steps, shape.layers);
+  place(c.uses, shape.keys());
+  place(c.counts, shape.layers);
+  place(c.records, shape.layers);
+  place(c.home, shape.keys());
+  place(c.copies, shape.experts);
+  place(c.copy_count, 1);
+  place(c.arrivals, 2);
+  place(c.ready, 2);
+  return layout;
+}
+
+// What place_experts does, on the host: finds slots for the experts of `ids` [choices] of a layer,
+// orders the copies of those that are in none and says in `table` [experts] where each lies. The
+// caller runs the copies. `needed` has room for one flag an expert.
+void place_experts_on_host(const ExpertCache& cache, int64_t layer, const int32_t* ids,
+                           int64_t choices, ExpertAddress* table, uint8_t* needed);
+
+}  // namespace hlwq

@@ -1,0 +1,53 @@
+#pragma once
+// Routed experts in host memory with a cache on the device: how much of the device they get, and
+// what they begin with.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "model/expert_home.h"
+#include "ops/expert_cache.h"
+#include "runtime/experts/offloaded_experts.h"
+
+namespace hlwq {
+
+struct OffloadOptions {
+  int64_t slots_per_layer = 0;  // 0: what the budget leaves
+  int64_t vram_bytes = 0;       // of the device, for everything on it
+  CachePolicy policy = CachePolicy::kLru;
+  std::string hotness_file;  // read at the start, if there is one; empty: none
+};
+
+class OffloadHome final : public ExpertHome {
+ public:
+  explicit OffloadHome(OffloadOptions options) : options_(std::move(options)) {}
+
+  void choose(const Backend& backend, size_t expert_bytes, size_t other_bytes) override;
+  [[nodiscard]] bool on_device() const override { return resident_; }
+  [[nodiscard]] bool device_reaches() const override { return resident_ || !refused_; }
+  // Host memory in huge pages, pinned. Where the system refuses to pin it, plain memory, said in a
+  // warning: experts then go through the driver's own staging.
+  [[nodiscard]] Result<Buffer> allocate(Backend& backend, size_t bytes,
+                                        std::string_view what) override;
+  // Errors: kOutOfMemory (the budget leaves not one slot), as OffloadedExperts::create.
+  [[nodiscard]] Result<std::unique_ptr<ExpertRunner>> make_runner(Backend& backend,
+                                                                  LoadedExperts experts,
+                                                                  size_t later_bytes) override;
+
+  // Writes what the runner, which must still live, learned of the experts' use. Errors: kIo.
+  [[nodiscard]] Status save_hotness() const;
+
+ private:
+  [[nodiscard]] Result<int64_t> slots_for(const Backend& backend, const ExpertStore& store,
+                                          size_t later_bytes) const;
+
+  OffloadOptions options_;
+  bool resident_ = false;  // everything fits the budget
+  bool refused_ = false;   // pinning
+  std::vector<Buffer> pins_;
+  const OffloadedExperts* runner_ = nullptr;  // made here, not owned
+};
+
+}  // namespace hlwq

@@ -1,0 +1,184 @@
+#include "runtime/experts/offloaded_experts.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+#include <utility>
+
+#include "base/check.h"
+#include "base/units.h"
+
+namespace hlwq {
+namespace {
+
+// A layer keeps at least this part of an even share of the slots.
+constexpr int64_t kLeastShare = 4;
+
+// Which expert begins in which slot: keys, the hottest last, because streamed steps take the first
+// slots.
+std::vector<int32_t> first_residents(const ExpertCacheShape& shape,
+                                     const std::vector<float>& hotness) {
+  std::vector<int32_t> keys(static_cast<size_t>(shape.keys()));
+  // Experts 0 of all layers, experts 1, ...
+  for (size_t i = 0; i < keys.size(); ++i) {
+    const auto at = static_cast<int64_t>(i);
+    keys[i] = static_cast<int32_t>(at % shape.layers * shape.experts + at / shape.layers);
+  }
+  if (!hotness.empty())
+    std::stable_sort(keys.begin(), keys.end(), [&](int32_t a, int32_t b) {
+      return hotness[static_cast<size_t>(a)] > hotness[static_cast<size_t>(b)];
+    });
+  keys.resize(static_cast<size_t>(std::min(shape.slots, shape.keys())));
+  std::reverse(keys.begin(), keys.end());
+  return keys;
+}
+
+// Experts that at least one of so many tokens chooses when every choice is as likely.
+double experts_met(int64_t experts, int64_t used, int64_t tokens) {
+  const double missed = 1.0 - static_cast<double>(used) / static_cast<double>(experts);
+  return static_cast<double>(experts) * (1.0 - std::pow(missed, static_cast<double>(tokens)));
+}
+
+}  // namespace
+
+int64_t OffloadedExperts::bookkeeping_bytes(const ExpertCacheShape& shape) {
+  return lay_out_cache(shape, nullptr).bytes +
+         shape.experts * static_cast<int64_t>(sizeof(ExpertAddress));
+}
+
+Result<std::unique_ptr<OffloadedExperts>> OffloadedExperts::create(
+    Backend& backend, ExpertStore store, const ExpertCacheOptions& options) {
+  std::unique_ptr<OffloadedExperts> experts(new OffloadedExperts(backend, std::move(store)));
+  HLWQ_TRY(experts->create_cache(options));
+  return experts;
+}
+
+OffloadedExperts::~OffloadedExperts() { backend_.synchronize(); }
+
+Status OffloadedExperts::create_cache(const ExpertCacheOptions& options) {
+  const int64_t keys = store_.layers() * store_.experts();
+  HLWQ_CHECK(options.hotness.empty() || static_cast<int64_t>(options.hotness.size()) == keys);
+  slots_ = SlotPool::allocate(backend_,
+                              std::clamp<int64_t>(options.slots, 1, std::min(keys, kMostSlots)),
+                              store_.slot_bytes());
+  if (slots_.size() == 0)
+    return fail(ErrorCode::kOutOfMemory,
+                fmt::format("no room for a single expert of {} on {}",
+                            format_bytes(store_.slot_bytes()), backend_.name()));
+  const ExpertCacheShape shape = {
+      .layers = store_.layers(),
+      .experts = store_.experts(),
+      .slots = slots_.size(),
+      .least_per_layer = slots_.size() / (kLeastShare * store_.layers()),
+      .policy = options.policy};
+  const auto bytes = static_cast<size_t>(lay_out_cache(shape, nullptr).bytes);
+  HLWQ_TRY_ASSIGN(state_, backend_.allocate(bytes, "state of the expert cache"));
+  HLWQ_TRY_ASSIGN(table_,
+                  backend_.allocate(static_cast<size_t>(shape.experts) * sizeof(ExpertAddress),
+                                    "table of experts"));
+  cache_ = lay_out_cache(shape, state_.data()).cache;
+
+  std::vector<std::byte> image(bytes);
+  const ExpertCache host = lay_out_cache(shape, image.data()).cache;
+  std::fill_n(host.slots, shape.slots, ExpertSlot{});
+  std::fill_n(host.slot_of, keys, -1);
+  for (int64_t layer = 0; layer < shape.layers; ++layer) {
+    host.records[layer] = store_.record(layer);
+    for (int64_t e = 0; e < shape.experts; ++e)
+      host.home[layer * shape.experts + e] = store_.address(layer, e);
+  }
+  for (int64_t s = 0; s < shape.slots; ++s) host.slot_data[s] = slots_.slot(s);
+  const std::vector<int32_t> residents = first_residents(shape, options.hotness);
+  for (size_t s = 0; s < residents.size(); ++s) {
+    const int32_t key = residents[s];
+    host.slots[s].key = key;
+    host.slot_of[key] = static_cast<int32_t>(s);
+    ++host.held[key / shape.experts];
+  }
+  if (!options.hotness.empty())
+    for (int64_t key = 0; key < keys; ++key)
+      host.uses[key].weight = options.hotness[static_cast<size_t>(key)];
+  backend_.upload(state_.data(), image.data(), bytes);
+  fill_slots(residents);
+  stream_ = std::make_unique<ExpertStream>(backend_, store_, slots_, cache_,
+                                           reinterpret_cast<ExpertAddress*>(table_.data()));
+  return {};
+}
+
+void OffloadedExperts::fill_slots(const std::vector<int32_t>& keys) {
+  constexpr int kFilled = 0;
+  const auto experts = static_cast<int32_t>(store_.experts());
+  for (size_t s = 0; s < keys.size(); ++s)
+    store_.copy(backend_, keys[s] / experts, keys[s] % experts, 1,
+                slots_.slot(static_cast<int64_t>(s)));
+  backend_.record(Queue::kCopies, kFilled);
+  backend_.wait(Queue::kOps, kFilled);
+}
+
+// By the shape of the step alone: every step of a shape goes the same way. What would turn the
+// whole cache over in one pass of the layers is streamed, so that it stays what decode steps made
+// it.
+bool OffloadedExperts::repeats(int64_t tokens) const {
+  if (!store_.pinned()) return false;
+  if (tokens == 1) return true;
+  return experts_met(store_.experts(), store_.experts_used(), tokens) *
+             static_cast<double>(store_.layers()) <=
+         static_cast<double>(slots_.size());
+}
+
+Status OffloadedExperts::run(int64_t moe_layer, const RoutedTokens& routed, MutF32View y) {
+  HLWQ_CHECK(moe_layer >= 0 && moe_layer < store_.layers());
+  auto* const table = reinterpret_cast<ExpertAddress*>(table_.data());
+  ExpertsArgs args = args_of(routed, store_.layer(moe_layer), table, y);
+  if (!repeats(routed.x.x.rows)) return stream_->run(moe_layer, args);
+  backend_.place_experts({.cache = cache_,
+                          .layer = moe_layer,
+                          .ids = routed.ids,
+                          .choices = routed.x.x.rows * routed.experts_used,
+                          .table = table});
+  args.cache = &cache_;
+  backend_.experts(args);
+  return {};
+}
+
+std::vector<ExpertLayerStats> OffloadedExperts::take_stats() {
+  std::vector<ExpertCounts> counts(static_cast<size_t>(store_.layers()));
+  const size_t bytes = counts.size() * sizeof(ExpertCounts);
+  backend_.download(counts.data(), cache_.counts, bytes);
+  const std::vector<ExpertCounts> zeros(counts.size());
+  backend_.upload(cache_.counts, zeros.data(), bytes);
+  std::vector<ExpertLayerStats> stats(counts.size());
+  for (size_t layer = 0; layer < stats.size(); ++layer) {
+    ExpertCounts& streamed = stream_->counts()[layer];
+    const auto misses = static_cast<int64_t>(counts[layer].misses + streamed.misses);
+    stats[layer] = {.hits = static_cast<int64_t>(counts[layer].hits + streamed.hits),
+                    .misses = misses,
+                    .in_place = static_cast<int64_t>(counts[layer].in_place),
+                    .bytes = misses * store_.record(static_cast<int64_t>(layer)).bytes,
+                    .stall_s = static_cast<double>(counts[layer].stall_ns) * 1e-9};
+    streamed = {};
+  }
+  return stats;
+}
+
+size_t OffloadedExperts::device_bytes() const {
+  return slots_.bytes() + state_.bytes() + table_.bytes();
+}
+
+std::vector<float> OffloadedExperts::hotness() const {
+  const auto keys = static_cast<size_t>(cache_.shape.keys());
+  std::vector<ExpertUse> uses(keys);
+  backend_.download(uses.data(), cache_.uses, keys * sizeof(ExpertUse));
+  std::vector<uint32_t> steps(static_cast<size_t>(store_.layers()));
+  backend_.download(steps.data(), cache_.steps, steps.size() * sizeof(uint32_t));
+  std::vector<float> hotness(keys);
+  for (size_t key = 0; key < keys; ++key)
+    hotness[key] = weight_after(
+        uses[key].weight, steps[key / static_cast<size_t>(store_.experts())] - uses[key].last);
+  return hotness;
+}
+
+}  // namespace hlwq

@@ -1,0 +1,156 @@
+// Expert offload when the machine says no: a smaller cache or an error, never another answer.
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "tests/runtime/offload_support.h"
+
+namespace hlwq::test {
+namespace {
+
+class OffloadFaults : public testing::Test {
+ protected:
+  static std::string digest_of(FarBackend& backend, ExpertHome* home) {
+    auto model = load_tiny(backend, home, 512);
+    if (!model) return "error: " + model.error().message;
+    return run_digest(backend, **model, 100, 1, 8);
+  }
+  static FarBackend far() { return FarBackend(*make_cpu_backend({.threads = 2})); }
+};
+
+TEST_F(OffloadFaults, GoesOnWithoutPinnedMemory) {
+  FarBackend backend = far();
+  const std::string resident = digest_of(backend, nullptr);
+  backend.refuses_pins_ = true;
+  OffloadHome home({.slots_per_layer = 8, .hotness_file = {}});
+  EXPECT_EQ(digest_of(backend, &home), resident);
+  EXPECT_FALSE(home.device_reaches());
+}
+
+// The n-th allocation fails, for every n: an error that says what for, or a smaller cache.
+TEST_F(OffloadFaults, SurvivesEveryFailedAllocation) {
+  FarBackend backend = far();
+  const std::string resident = digest_of(backend, nullptr);
+  int64_t errors = 0, smaller = 0;
+  for (int64_t n = 0;; ++n) {
+    ASSERT_LT(n, 200);
+    backend.fails_after_ = n;
+    OffloadHome home({.slots_per_layer = 8, .hotness_file = {}});
+    auto model = load_tiny(backend, &home, 512);
+    const bool failed = backend.fails_after_ < 0;
+    backend.fails_after_ = -1;
+    if (!model) {
+      ++errors;
+      EXPECT_NE(model.error().message.find("no memory for"), std::string::npos)
+          << model.error().message;
+    } else {
+      if (failed) ++smaller;
+      EXPECT_EQ(run_digest(backend, **model, 100, 1, 8), resident) << n;
+    }
+    model = fail(ErrorCode::kMissing, "");
+    EXPECT_EQ(backend.memory().allocated, 0u) << "a leak after failure " << n;
+    if (!failed) break;
+  }
+  EXPECT_GT(errors, 3);
+  EXPECT_GT(smaller, 0);
+}
+
+// Another process takes memory after the plan was made, while weights are read: fewer slots, the
+// same answer.
+TEST_F(OffloadFaults, TakesWhatTheDeviceStillHas) {
+  FarBackend backend = far();
+  const std::string resident = digest_of(backend, nullptr);
+  constexpr size_t kLater = size_t{64} << 20;  // what is left to a driver
+  for (const size_t room : {size_t{9} << 20, size_t{7} << 20, size_t{6} << 20}) {
+    OffloadHome home({.slots_per_layer = 32, .hotness_file = {}});
+    auto model = load_tiny(backend, &home, 512, [&](uint64_t, uint64_t) {
+      backend.most_bytes_ = backend.memory().allocated + kLater + room;
+    });
+    ASSERT_TRUE(model) << model.error().message;
+    backend.most_bytes_ = size_t{1} << 40;  // for the sequences
+    EXPECT_EQ(run_digest(backend, **model, 100, 1, 8), resident);
+    EXPECT_LT((*model)->weight_bytes(), size_t{9} << 20);  // all: 13.5 MB
+  }
+}
+
+TEST_F(OffloadFaults, SaysWhatABudgetLacks) {
+  FarBackend backend = far();
+  OffloadHome home({.vram_bytes = 1 << 20, .hotness_file = {}});
+  const auto model = load_tiny(backend, &home, 512);
+  ASSERT_FALSE(model);
+  EXPECT_EQ(model.error().code, ErrorCode::kOutOfMemory);
+  EXPECT_NE(
+      model.error().message.find("--vram 1.05 MB: everything beside the routed experts needs"),
+      std::string::npos)
+      << model.error().message;
+}
+
+// A budget is kept at every moment of the load and after it, and used.
+TEST_F(OffloadFaults, KeepsTheBudget) {
+  FarBackend backend = far();
+  const std::string resident = digest_of(backend, nullptr);
+  for (const int64_t budget : {int64_t{76} << 20, int64_t{80} << 20, int64_t{1} << 30}) {
+    backend.most_allocated_ = 0;
+    OffloadHome home({.vram_bytes = budget, .hotness_file = {}});
+    auto model = load_tiny(backend, &home, 512);
+    ASSERT_TRUE(model) << model.error().message;
+    EXPECT_EQ(run_digest(backend, **model, 100, 1, 8), resident);
+    EXPECT_LE(backend.most_allocated_, static_cast<size_t>(budget));
+    EXPECT_EQ(home.on_device(), budget > int64_t{200} << 20);
+  }
+}
+
+class HotnessFile : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ =
+        std::filesystem::temp_directory_path() / ("hlwq_hotness_" + std::to_string(::getpid()));
+    std::filesystem::create_directory(folder_);
+    path_ = folder_ / "use.json";
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+  std::filesystem::path folder_, path_;
+};
+
+TEST_F(HotnessFile, ComesBackAsItWas) {
+  const std::vector<float> use = {0, 1.5f, 1000.25f, 3, 2, 1};
+  ASSERT_TRUE(write_hotness(path_, {2, 3}, use));
+  EXPECT_EQ(read_hotness(path_, {2, 3}), use);
+  EXPECT_TRUE(read_hotness(path_, {3, 2}).empty()) << "of another model";
+  EXPECT_TRUE(read_hotness(folder_ / "none.json", {2, 3}).empty());
+}
+
+TEST_F(HotnessFile, PassesOverWhatIsDamaged) {
+  for (const char* text : {"", "{", "[]", "{\"layers\": 1, \"experts\": 2, \"uses\": [[1]]}",
+                           "{\"layers\": 1, \"experts\": 2, \"uses\": [[1, -1]]}",
+                           "{\"layers\": 1, \"experts\": 2, \"uses\": [[1, NaN]]}",
+                           "{\"layers\": 1, \"experts\": 2, \"uses\": [[1, \"2\"]]}",
+                           "{\"layers\": 1.5, \"experts\": 2, \"uses\": [[1, 2]]}"}) {
+    std::ofstream(path_) << text;
+    EXPECT_TRUE(read_hotness(path_, {1, 2}).empty()) << text;
+  }
+}
+
+// What one run learned, the next begins with: the experts that were used are in slots.
+TEST_F(HotnessFile, BeginsWithTheHotOnes) {
+  FarBackend backend(*make_cpu_backend({.threads = 2}));
+  const auto misses = [&](bool save) {
+    OffloadHome home({.slots_per_layer = 8, .hotness_file = path_});
+    auto model = load_tiny(backend, &home, 512);
+    EXPECT_TRUE(model) << model.error().message;
+    (void)run_digest(backend, **model, 1, 1, 12);
+    int64_t sum = 0;
+    for (const ExpertLayerStats& layer : (*model)->take_expert_stats()) sum += layer.misses;
+    if (save) {
+      EXPECT_TRUE(home.save_hotness());
+    }
+    return sum;
+  };
+  const int64_t cold = misses(true), warm = misses(false);
+  EXPECT_LT(warm, cold);
+}
+
+}  // namespace
+}  // namespace hlwq::test

@@ -1,0 +1,148 @@
+// The equality matrix: the same logits, bit for bit, whatever the number of expert slots, their
+// policy, the length of the prompt and the batch.
+
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "tests/runtime/offload_support.h"
+
+namespace hlwq::test {
+namespace {
+
+constexpr int64_t kExperts = 32;  // of each of the tiny model's four MoE layers
+constexpr int64_t kSteps = 64;
+
+struct Shape {
+  int64_t tokens, sequences;
+};
+const std::vector<Shape>& runs() {
+  static const std::vector<Shape> all = {{1, 1}, {7, 1}, {300, 1}, {2000, 1},
+                                         {1, 4}, {7, 4}, {300, 4}, {2000, 4}};
+  return all;
+}
+
+struct Place {
+  std::string backend;
+  CachePolicy policy;
+};
+void PrintTo(const Place& place, std::ostream* out) { *out << place.backend; }
+std::string name_of(const Place& place) {
+  static const std::map<CachePolicy, std::string> names = {{CachePolicy::kLru, "lru"},
+                                                           {CachePolicy::kLfru, "lfru"},
+                                                           {CachePolicy::kFifo, "fifo"},
+                                                           {CachePolicy::kLfu, "lfu"}};
+  std::string backend = place.backend;
+  std::replace(backend.begin(), backend.end(), '-', '_');
+  return backend + "_" + names.at(place.policy);
+}
+
+class EqualityMatrix : public testing::TestWithParam<Place> {
+ protected:
+  void SetUp() override {
+    backend_ = offload_backend(GetParam().backend);
+    if (backend_ == nullptr) GTEST_SKIP() << "no GPU here";
+  }
+  std::vector<std::string> digests(ExpertHome* home) {
+    auto model = load_tiny(*backend_, home);
+    if (!model) throw std::runtime_error(model.error().message);
+    std::vector<std::string> all;
+    for (const Shape& run : runs())
+      all.push_back(run_digest(*backend_, **model, run.tokens, run.sequences, kSteps));
+    stats_ = (*model)->take_expert_stats();
+    return all;
+  }
+
+  std::unique_ptr<Backend> backend_;
+  std::vector<ExpertLayerStats> stats_;
+};
+
+TEST_P(EqualityMatrix, GivesTheBitsOfResidentExperts) {
+  const std::vector<std::string> resident = digests(nullptr);
+  EXPECT_TRUE(stats_.empty());
+  int64_t last_misses = -1;
+  if (auto* const far = dynamic_cast<FarBackend*>(backend_.get())) far->guards_ = false;
+  for (const int64_t slots : {int64_t{1}, int64_t{2}, int64_t{8}, int64_t{16}, kExperts}) {
+    OffloadHome home({.slots_per_layer = slots, .policy = GetParam().policy, .hotness_file = {}});
+    const std::vector<std::string> offloaded = digests(&home);
+    for (size_t i = 0; i < runs().size(); ++i)
+      EXPECT_EQ(offloaded[i], resident[i])
+          << slots << " slots, prompt " << runs()[i].tokens << ", batch " << runs()[i].sequences;
+    ASSERT_EQ(stats_.size(), 4u);
+    int64_t hits = 0, misses = 0;
+    for (const ExpertLayerStats& layer : stats_) hits += layer.hits, misses += layer.misses;
+    EXPECT_EQ(misses == 0, slots == kExperts);
+    if (slots >= 8) {
+      EXPECT_GT(hits, 0);
+    }
+    if (last_misses >= 0) {
+      EXPECT_LT(misses, last_misses) << "more slots, fewer misses";
+    }
+    last_misses = misses;
+  }
+  if (GetParam().backend != "cuda") {
+    EXPECT_EQ(backend_->memory().allocated, 0u);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Tiny, EqualityMatrix,
+    testing::Values(Place{"far-copies", CachePolicy::kLru}, Place{"far-copies", CachePolicy::kLfru},
+                    Place{"far-copies", CachePolicy::kFifo}, Place{"far-copies", CachePolicy::kLfu},
+                    Place{"far-ops", CachePolicy::kLru}, Place{"cuda", CachePolicy::kLru},
+                    Place{"cuda", CachePolicy::kLfru}, Place{"cuda", CachePolicy::kFifo},
+                    Place{"cuda", CachePolicy::kLfu}),
+    [](const auto& test) { return name_of(test.param); });
+
+class OnADevice : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    backend_ = offload_backend(GetParam());
+    if (backend_ == nullptr) GTEST_SKIP() << "no GPU here";
+  }
+  std::unique_ptr<Backend> backend_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Tiny, OnADevice, testing::Values("far-copies", "far-ops", "cuda"),
+                         [](const auto& test) {
+                           std::string name = test.param;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+// A pool that is a single slot for all layers: one buffer, everything else read in place.
+TEST_P(OnADevice, WorksWithOneSlotInAll) {
+  std::string resident;
+  for (const bool offload : {false, true}) {
+    OffloadHome home({.slots_per_layer = 1, .hotness_file = {}});
+    auto* const far = dynamic_cast<FarBackend*>(backend_.get());
+    if (offload && far != nullptr) {
+      // Room for one slot after everything else.
+      far->most_bytes_ = size_t{1} << 40;
+    }
+    auto model = load_tiny(*backend_, offload ? &home : nullptr);
+    ASSERT_TRUE(model) << model.error().message;
+    const std::string digest = run_digest(*backend_, **model, 40, 1, 8);
+    if (offload) {
+      EXPECT_EQ(digest, resident);
+    }
+    resident = digest;
+  }
+}
+
+// Whatever it meets in between, a decode step of a sequence gives the bits it would have given.
+TEST_P(OnADevice, DecodesBetweenStreamedSteps) {
+  auto model = load_tiny(*backend_, nullptr);
+  ASSERT_TRUE(model) << model.error().message;
+  const std::string alone = run_digest(*backend_, **model, 7, 1, 32);
+  OffloadHome home({.slots_per_layer = 6, .hotness_file = {}});
+  model = load_tiny(*backend_, &home);
+  ASSERT_TRUE(model) << model.error().message;
+  for (int64_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(run_digest(*backend_, **model, 7, 1, 32), alone);
+    (void)run_digest(*backend_, **model, 150, 4, 1);
+  }
+}
+
+}  // namespace
+}  // namespace hlwq::test
