@@ -13,7 +13,8 @@
 namespace hlwq::cuda {
 namespace {
 
-constexpr int kThreads = 512, kWarps = kThreads / 32;
+constexpr int kThreads = 1024, kWarps = kThreads / 32;
+constexpr int kAtOnce = 3;  // slots of a thread whose state is read together
 
 struct Best {
   uint64_t priority;
@@ -81,19 +82,35 @@ __global__ void __launch_bounds__(kThreads)
     if (lane == 0) missing_count = count, needed_count = all;
   }
   // Experts of the step stay whatever their priority, so no use that is being noted matters here.
-  for (int s = thread; s < slots; s += kThreads) {
-    const ExpertSlot slot = c.slots[s];
-    uint64_t p = kEmptyPriority;
-    if (slot.key >= 0) {
-      const int owner = slot.key / experts;
-      const bool stays =
-          owner == layer ? needed[slot.key % experts] != 0 : held[owner] <= c.shape.least_per_layer;
-      p = stays ? kStays
-                : priority_of(c.shape.policy, slot.key, c.uses[slot.key], slot.filled,
-                              owner == layer ? step : c.steps[owner]);
+  for (int first = thread; first < slots; first += kAtOnce * kThreads) {
+    ExpertSlot slot[kAtOnce];
+    ExpertUse use[kAtOnce];
+    uint32_t owner_step[kAtOnce];
+#pragma unroll
+    for (int k = 0; k < kAtOnce; ++k)
+      slot[k] = first + k * kThreads < slots ? c.slots[first + k * kThreads] : ExpertSlot{};
+#pragma unroll
+    for (int k = 0; k < kAtOnce; ++k) {
+      const int key = max(slot[k].key, 0);
+      use[k] = c.uses[key];
+      owner_step[k] = c.steps[key / experts];
     }
-    priority[s] = p;
-    key_of[s] = slot.key;
+#pragma unroll
+    for (int k = 0; k < kAtOnce; ++k) {
+      const int s = first + k * kThreads, key = slot[k].key;
+      if (s >= slots) continue;
+      uint64_t p = kEmptyPriority;
+      if (key >= 0) {
+        const int owner = key / experts;
+        const bool stays =
+            owner == layer ? needed[key % experts] != 0 : held[owner] <= c.shape.least_per_layer;
+        p = stays ? kStays
+                  : priority_of(c.shape.policy, key, use[k], slot[k].filled,
+                                owner == layer ? step : owner_step[k]);
+      }
+      priority[s] = p;
+      key_of[s] = key;
+    }
   }
   __syncthreads();  // the list is complete, priorities are there
   const int misses = missing_count;

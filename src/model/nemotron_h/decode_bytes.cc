@@ -19,9 +19,8 @@ double experts_met(const MoeConfig& moe, int64_t sequences) {
 
 int64_t NemotronH::decode_bytes(int64_t sequences) const {
   double bytes = static_cast<double>(weights_.memory.bytes());
-  // Of the embeddings a step reads a row a token, unless they are the head too.
+  // Of the embeddings a step reads a row a token.
   const auto embeddings = static_cast<double>(weights_.embeddings.bytes());
-  if (!config_.tied_head) bytes -= embeddings;
   bytes += embeddings / static_cast<double>(config_.vocabulary) * static_cast<double>(sequences);
   for (size_t l = 0; l < weights_.layers.size(); ++l) {
     if (const auto* moe = std::get_if<MoeWeights>(&weights_.layers[l].mixer))

@@ -79,7 +79,9 @@ Result<std::unique_ptr<Model>> NemotronH::create(Backend& backend, NemotronHConf
 StateShape NemotronH::state_shape() const { return state_shape_of(config_); }
 
 size_t NemotronH::weight_bytes() const {
-  return weights_.memory.bytes() + experts_->device_bytes();
+  const Buffer& embeddings = weights_.embedding_memory;
+  return weights_.memory.bytes() + experts_->device_bytes() +
+         (embeddings.device() == backend_.device() ? embeddings.bytes() : 0);
 }
 
 Status NemotronH::check(const StepBatch& step, const SequenceMemory& memory,

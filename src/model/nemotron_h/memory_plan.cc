@@ -129,7 +129,8 @@ Result<size_t> prepare_memory(Backend& backend, const NemotronHConfig& config,
   const auto make_plan = [&] {
     const Plan resident(config, limits, weights, true, coded, integer, sequence_bytes);
     home.choose(backend, weights.experts,
-                sum({weights.others, resident.later(), refuses ? kDriverBytes : 0}));
+                sum({weights.others, weights.embeddings, resident.later(),
+                     refuses ? kDriverBytes : 0}));
     return Plan(config, limits, weights, home.on_device(), coded, integer, sequence_bytes);
   };
   if (refuses) HLWQ_TRY(check_room(make_plan(), backend, 0));

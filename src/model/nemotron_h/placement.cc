@@ -13,6 +13,7 @@ namespace hlwq::nemotron_h {
 
 WeightBytes ParameterPlacer::bytes() const {
   return {.experts = std::accumulate(expert_bytes_.begin(), expert_bytes_.end(), size_t{0}),
+          .embeddings = embedding_bytes_,
           .others = other_bytes_};
 }
 
@@ -33,6 +34,9 @@ void ParameterPlacer::add(const std::string& name, Kind kind, int64_t rows, int6
 }
 
 void ParameterPlacer::matrix(const std::string& name, int64_t rows, int64_t cols, Matrix& out) {
+  if (&out == &weights_.embeddings && !tied_)
+    return add(name, Kind::kMatrix, rows, cols, {.matrix = &out, .moe_layer = kEmbeddings},
+               embedding_bytes_);
   add(name, Kind::kMatrix, rows, cols, {.matrix = &out}, other_bytes_);
 }
 
@@ -63,6 +67,7 @@ void ParameterPlacer::experts(const std::string& prefix, int64_t width, int64_t 
 }
 
 Status ParameterPlacer::find_forms(const NemotronHConfig& config) {
+  tied_ = config.tied_head;
   visit_parameters(config, weights_, *this);
   if (error_) return tl::unexpected<Error>(*error_);
   return {};
@@ -75,6 +80,15 @@ Status ParameterPlacer::place(const NemotronHConfig& config, Backend& backend, E
                                                  fmt::format("expert weights of MoE layer {} of {}",
                                                              layer + 1, expert_bytes_.size())));
     weights_.expert_memory.push_back(std::move(buffer));
+  }
+  // Last, because only now it is known whether the device reaches what the home gives.
+  constexpr std::string_view kEmbeddingsName = "embeddings";
+  if (home.device_reaches()) {
+    HLWQ_TRY_ASSIGN(weights_.embedding_memory,
+                    home.allocate(backend, embedding_bytes_, kEmbeddingsName));
+  }
+  if (weights_.embedding_memory.empty() || !home.device_reaches()) {
+    HLWQ_TRY_ASSIGN(weights_.embedding_memory, backend.allocate(embedding_bytes_, kEmbeddingsName));
   }
   for (size_t i = 0; i < parameters_.size(); ++i) {
     const Target& target = targets_[i];

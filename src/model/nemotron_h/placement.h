@@ -25,8 +25,10 @@ struct PlacedParameter {
 
 // Bytes of weights.
 struct WeightBytes {
-  size_t experts = 0, others = 0;
-  [[nodiscard]] size_t total() const { return experts + others; }
+  size_t experts = 0;
+  size_t embeddings = 0;  // 0: they are the head too, and among the others
+  size_t others = 0;
+  [[nodiscard]] size_t total() const { return experts + embeddings + others; }
 };
 
 class ParameterPlacer : public ParameterVisitor {
@@ -53,7 +55,8 @@ class ParameterPlacer : public ParameterVisitor {
   // Asks for the form of every parameter of the configuration.
   [[nodiscard]] Status find_forms(const NemotronHConfig& config);
   // Allocates: one buffer an MoE layer for its experts, each a record [up | down] of parts at
-  // multiples of kRecordAlign, and one for everything else. Errors: kOutOfMemory.
+  // multiples of kRecordAlign, one for the embeddings, of which a step reads a row a token, where
+  // the experts are, and one for everything else. Errors: kOutOfMemory.
   [[nodiscard]] Status place(const NemotronHConfig& config, Backend& backend, ExpertHome& home);
   // Where parameters()[i] lies.
   [[nodiscard]] Device device_of(size_t i) const { return buffer_of(targets_[i]).device(); }
@@ -62,16 +65,18 @@ class ParameterPlacer : public ParameterVisitor {
   ModelWeights weights_;
 
  private:
+  static constexpr int64_t kOthers = -1, kEmbeddings = -2;  // in place of an MoE layer
   // Where the model wants the address of parameters_[i], and where it lies.
   struct Target {
     Matrix* matrix = nullptr;
     const float** values = nullptr;
-    int64_t moe_layer = -1;  // -1: not of routed experts
-    size_t offset = 0;       // in the layer's buffer, or in that of everything else
+    int64_t moe_layer = kOthers;
+    size_t offset = 0;  // in the layer's buffer, the embeddings' or that of everything else
   };
   [[nodiscard]] const Buffer& buffer_of(const Target& target) const {
-    return target.moe_layer < 0 ? weights_.memory
-                                : weights_.expert_memory[static_cast<size_t>(target.moe_layer)];
+    if (target.moe_layer == kOthers) return weights_.memory;
+    if (target.moe_layer == kEmbeddings) return weights_.embedding_memory;
+    return weights_.expert_memory[static_cast<size_t>(target.moe_layer)];
   }
   void add(const std::string& name, Kind kind, int64_t rows, int64_t cols, Target target,
            size_t& bytes);
@@ -79,7 +84,8 @@ class ParameterPlacer : public ParameterVisitor {
   std::vector<PlacedParameter> parameters_;
   std::vector<Target> targets_;
   std::vector<size_t> expert_bytes_;  // of each MoE layer
-  size_t other_bytes_ = 0;
+  size_t other_bytes_ = 0, embedding_bytes_ = 0;
+  bool tied_ = false;  // the embeddings are the head
   bool coded_ = false;
   std::optional<Error> error_;
 };

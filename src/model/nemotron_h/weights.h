@@ -61,7 +61,8 @@ struct ModelWeights {
   bool coded = false;  // any coded matrix
 
   std::vector<std::unique_ptr<const LevelGrid>> grids;  // distinct level tables, on the host
-  Buffer memory;                                        // of everything but routed experts
+  Buffer memory;                                        // of everything else but
+  Buffer embedding_memory;                              // the embeddings, when they are not the head
   std::vector<Buffer> expert_memory;                    // one a MoE layer, in order
 };
 

@@ -42,9 +42,10 @@ Result<ExpertStore> ExpertStore::create(const Backend& backend, LoadedExperts ex
   return store;
 }
 
-void ExpertStore::copy(Backend& backend, int64_t layer, int64_t expert, int64_t count,
-                       std::byte* to) const {
+Status ExpertStore::copy(Backend& backend, int64_t layer, int64_t expert, int64_t count,
+                         std::byte* to) const {
   backend.copy_beside(to, address(layer, expert), static_cast<size_t>(count * record(layer).bytes));
+  return {};
 }
 
 }  // namespace hlwq

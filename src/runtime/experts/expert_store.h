@@ -40,7 +40,9 @@ class ExpertStore {
 
   // Starts the copy of `count` experts of a layer from `expert` on to device memory, beside the
   // ops.
-  void copy(Backend& backend, int64_t layer, int64_t expert, int64_t count, std::byte* to) const;
+  // Errors: kIo.
+  [[nodiscard]] Status copy(Backend& backend, int64_t layer, int64_t expert, int64_t count,
+                            std::byte* to) const;
 
  private:
   LoadedExperts experts_;

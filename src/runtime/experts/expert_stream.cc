@@ -1,6 +1,7 @@
 #include "runtime/experts/expert_stream.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 
@@ -10,6 +11,9 @@ namespace {
 // A copy should be long enough for the full speed of the bus, and short enough that little waits
 // for the first and the last: 9 experts of 6.5 MB.
 constexpr int64_t kBufferBytes = int64_t{64} << 20;
+
+// With so many choices an expert of the layer, on average, few are without any: 1 in 3,000.
+constexpr size_t kChoicesToCopyAhead = 8;
 
 // Fences of buffer b: its copies have arrived; its experts have been multiplied.
 int copied(size_t b) { return static_cast<int>(b); }
@@ -29,9 +33,13 @@ ExpertStream::ExpertStream(Backend& backend, const ExpertStore& store, const Slo
   counts_.resize(static_cast<size_t>(store.layers()));
 }
 
-std::byte* ExpertStream::buffer_slot(size_t part, size_t index) const {
-  return slots_.slot(static_cast<int64_t>(part % buffers_) * part_slots_ +
+std::byte* ExpertStream::buffer_slot(const Part& part, size_t index) const {
+  return slots_.slot(static_cast<int64_t>(part.buffer) * part_slots_ +
                      static_cast<int64_t>(index));
+}
+
+bool ExpertStream::in_slot(int64_t layer, size_t expert) const {
+  return slot_of_[static_cast<size_t>(layer * store_.experts()) + expert] >= 0;
 }
 
 void ExpertStream::count_choices(const ExpertsArgs& args) {
@@ -46,6 +54,7 @@ void ExpertStream::count_choices(const ExpertsArgs& args) {
 }
 
 void ExpertStream::start_step() {
+  ahead_.clear();
   backend_.download(slot_of_.data(), cache_.slot_of, slot_of_.size() * sizeof(int32_t));
   std::vector<ExpertSlot> taken(buffers_ * static_cast<size_t>(part_slots_));
   backend_.download(taken.data(), cache_.slots, taken.size() * sizeof(ExpertSlot));
@@ -65,32 +74,87 @@ void ExpertStream::start_step() {
   backend_.upload(cache_.held, held.data(), held.size() * sizeof(int32_t));
 }
 
-// The layer's experts in parts of at most part_slots_ copies; what is in slots joins the part
-// around it. Fills addresses_.
+// A part that begins with expert `first`, where the one before ends.
+ExpertStream::Part& ExpertStream::add_part(std::vector<Part>& parts, size_t first) {
+  if (!parts.empty()) parts.back().last = static_cast<int64_t>(first);
+  parts.push_back({.first = parts.empty() ? 0 : static_cast<int64_t>(first),
+                   .last = store_.experts(),
+                   .buffer = next_buffer_,
+                   .copied = {},
+                   .under_way = false});
+  next_buffer_ = (next_buffer_ + 1) % buffers_;
+  return parts.back();
+}
+
+// What is in slots joins the part around it.
 void ExpertStream::cut(int64_t layer) {
-  const ExpertRecord& record = store_.record(layer);
+  const int64_t down_offset = store_.record(layer).down_offset;
   ExpertCounts& counts = counts_[static_cast<size_t>(layer)];
-  const auto experts = static_cast<size_t>(store_.experts());
-  parts_.assign(1, Part{});
-  for (size_t e = 0; e < experts; ++e) {
-    if (choices_[e] == 0) continue;
-    const int32_t slot = slot_of_[static_cast<size_t>(layer) * experts + e];
-    const std::byte* at = nullptr;
-    if (slot >= 0) {
-      ++counts.hits;
-      at = slots_.slot(slot);
-    } else {
-      ++counts.misses;
-      if (parts_.back().copied.size() == static_cast<size_t>(part_slots_)) {
-        parts_.back().last = static_cast<int64_t>(e);
-        parts_.push_back({.first = static_cast<int64_t>(e), .last = 0, .copied = {}});
-      }
-      at = buffer_slot(parts_.size() - 1, parts_.back().copied.size());
-      parts_.back().copied.push_back(static_cast<int32_t>(e));
+  parts_ = std::exchange(ahead_, {});
+  size_t under_way_before = 0;  // experts up to here that are to be copied, are
+  for (const Part& part : parts_) {
+    under_way_before = static_cast<size_t>(part.copied.back()) + 1;
+    for (size_t i = 0; i < part.copied.size(); ++i) {
+      const std::byte* const at = buffer_slot(part, i);
+      addresses_[static_cast<size_t>(part.copied[i])] = {at, at + down_offset};
     }
-    addresses_[e] = {.up = at, .down = at + record.down_offset};
   }
-  parts_.back().last = static_cast<int64_t>(experts);
+  for (size_t e = 0; e < choices_.size(); ++e) {
+    if (choices_[e] == 0) continue;
+    if (in_slot(layer, e)) {
+      ++counts.hits;
+      const int32_t slot = slot_of_[static_cast<size_t>(layer) * choices_.size() + e];
+      const std::byte* const at = slots_.slot(slot);
+      addresses_[e] = {at, at + down_offset};
+      continue;
+    }
+    ++counts.misses;
+    if (e < under_way_before) continue;
+    const bool room = !parts_.empty() && !parts_.back().under_way &&
+                      parts_.back().copied.size() < static_cast<size_t>(part_slots_);
+    Part& part = room ? parts_.back() : add_part(parts_, e);
+    const std::byte* const at = buffer_slot(part, part.copied.size());
+    addresses_[e] = {at, at + down_offset};
+    part.copied.push_back(static_cast<int32_t>(e));
+  }
+  if (parts_.empty()) static_cast<void>(add_part(parts_, 0));  // all are in slots
+}
+
+Status ExpertStream::start_copies(int64_t layer, const Part& part) {
+  if (part.copied.empty()) return {};
+  backend_.wait(Queue::kCopies, multiplied(part.buffer));
+  const int64_t stride = store_.slot_bytes();
+  const bool dense = stride == store_.record(layer).bytes;
+  for (size_t i = 0, next; i < part.copied.size(); i = next) {
+    // Neighbours go together where both sides are without gaps.
+    for (next = i + 1; next < part.copied.size(); ++next)
+      if (!dense || part.copied[next] != part.copied[next - 1] + 1 ||
+          buffer_slot(part, next) != buffer_slot(part, next - 1) + stride)
+        break;
+    HLWQ_TRY(store_.copy(backend_, layer, part.copied[i], static_cast<int64_t>(next - i),
+                         buffer_slot(part, i)));
+  }
+  backend_.record(Queue::kCopies, copied(part.buffer));
+  return {};
+}
+
+Status ExpertStream::copy_ahead(int64_t layer) {
+  for (size_t e = 0; e < choices_.size(); ++e) {
+    if (in_slot(layer, e)) continue;
+    const bool room =
+        !ahead_.empty() && ahead_.back().copied.size() < static_cast<size_t>(part_slots_);
+    if (!room && ahead_.size() == buffers_) {
+      ahead_.back().last = static_cast<int64_t>(e);
+      break;
+    }
+    Part& part = room ? ahead_.back() : add_part(ahead_, e);
+    part.copied.push_back(static_cast<int32_t>(e));
+  }
+  for (Part& part : ahead_) {
+    HLWQ_TRY(start_copies(layer, part));
+    part.under_way = true;
+  }
+  return {};
 }
 
 Status ExpertStream::run(int64_t layer, const ExpertsArgs& given) {
@@ -101,28 +165,15 @@ Status ExpertStream::run(int64_t layer, const ExpertsArgs& given) {
   args.table = table_;
   backend_.upload(table_, addresses_.data(), addresses_.size() * sizeof(ExpertAddress));
   backend_.begin_experts(args);
-  const int64_t stride = store_.slot_bytes(), bytes = store_.record(layer).bytes;
-  for (size_t p = 0; p < parts_.size(); ++p) {
-    const Part& part = parts_[p];
-    const size_t buffer = p % buffers_;
-    if (!part.copied.empty()) {
-      backend_.wait(Queue::kCopies, multiplied(buffer));
-      for (size_t i = 0, next; i < part.copied.size(); i = next) {
-        // Neighbours go together where both sides are without gaps.
-        for (next = i + 1; next < part.copied.size(); ++next)
-          if (stride != bytes || part.copied[next] != part.copied[next - 1] + 1 ||
-              buffer_slot(p, next) != buffer_slot(p, next - 1) + stride)
-            break;
-        store_.copy(backend_, layer, part.copied[i], static_cast<int64_t>(next - i),
-                    buffer_slot(p, i));
-      }
-      backend_.record(Queue::kCopies, copied(buffer));
-      backend_.wait(Queue::kOps, copied(buffer));
-    }
+  for (const Part& part : parts_) {
+    if (!part.under_way) HLWQ_TRY(start_copies(layer, part));
+    if (!part.copied.empty()) backend_.wait(Queue::kOps, copied(part.buffer));
     backend_.some_experts(args, {.first = part.first, .last = part.last, .choices = choices_});
-    backend_.record(Queue::kOps, multiplied(buffer));
+    backend_.record(Queue::kOps, multiplied(part.buffer));
   }
   backend_.end_experts(args);
+  if (layer + 1 < store_.layers() && ids_.size() >= kChoicesToCopyAhead * choices_.size())
+    return copy_ahead(layer + 1);
   return {};
 }
 

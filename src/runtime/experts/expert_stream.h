@@ -2,6 +2,8 @@
 // Steps that touch more experts than a cache should take in: prompts, large batches. The host reads
 // which experts a layer's tokens chose; those in slots are multiplied where they lie, the others
 // are copied in parts through two buffers, one part on its way while the one before is multiplied.
+// When nearly every expert gets tokens, the next layer's first parts are on their way before its
+// router has spoken, while the layers in between run.
 
 #include <cstdint>
 #include <span>
@@ -22,6 +24,7 @@ class ExpertStream {
                const ExpertCache& cache, ExpertAddress* table);
 
   // The experts op of a layer. Layers come in order, from 0 for each step. Waits for the device.
+  // Errors: as ExpertStore::copy.
   [[nodiscard]] Status run(int64_t layer, const ExpertsArgs& args);
 
   // What was found since, by layer.
@@ -32,26 +35,35 @@ class ExpertStream {
   // other.
   struct Part {
     int64_t first = 0, last = 0;
+    size_t buffer = 0;
     std::vector<int32_t> copied;
+    bool under_way = false;  // their copies have been started
   };
 
   void count_choices(const ExpertsArgs& args);
   // Reads where experts are, and takes the buffers' slots out of the cache.
   void start_step();
+  [[nodiscard]] Part& add_part(std::vector<Part>& parts, size_t first);
+  [[nodiscard]] bool in_slot(int64_t layer, size_t expert) const;
+  [[nodiscard]] std::byte* buffer_slot(const Part& part, size_t index) const;
+  // The layer's experts in parts, what was copied ahead first; where each lies goes to addresses_.
   void cut(int64_t layer);
-  [[nodiscard]] std::byte* buffer_slot(size_t part, size_t index) const;
+  [[nodiscard]] Status start_copies(int64_t layer, const Part& part);
+  // Starts the copies of the layer's first experts, as many as the buffers hold.
+  [[nodiscard]] Status copy_ahead(int64_t layer);
 
   Backend& backend_;
   const ExpertStore& store_;
   const SlotPool& slots_;
   ExpertCache cache_;
   ExpertAddress* table_;
-  int64_t part_slots_ = 0;  // of a buffer
-  size_t buffers_ = 0;      // two, or one when the pool is a single slot
+  int64_t part_slots_ = 0;   // of a buffer
+  size_t buffers_ = 0;       // two, or one when the pool is a single slot
+  size_t next_buffer_ = 0;   // they take turns, from layer to layer too
 
   std::vector<int32_t> ids_, choices_, slot_of_;
   std::vector<ExpertAddress> addresses_;
-  std::vector<Part> parts_;
+  std::vector<Part> parts_, ahead_;  // of the layer at hand, of the one after it
   std::vector<ExpertCounts> counts_;
 };
 

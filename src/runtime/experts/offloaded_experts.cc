@@ -102,20 +102,21 @@ Status OffloadedExperts::create_cache(const ExpertCacheOptions& options) {
     for (int64_t key = 0; key < keys; ++key)
       host.uses[key].weight = options.hotness[static_cast<size_t>(key)];
   backend_.upload(state_.data(), image.data(), bytes);
-  fill_slots(residents);
+  HLWQ_TRY(fill_slots(residents));
   stream_ = std::make_unique<ExpertStream>(backend_, store_, slots_, cache_,
                                            reinterpret_cast<ExpertAddress*>(table_.data()));
   return {};
 }
 
-void OffloadedExperts::fill_slots(const std::vector<int32_t>& keys) {
+Status OffloadedExperts::fill_slots(const std::vector<int32_t>& keys) {
   constexpr int kFilled = 0;
   const auto experts = static_cast<int32_t>(store_.experts());
   for (size_t s = 0; s < keys.size(); ++s)
-    store_.copy(backend_, keys[s] / experts, keys[s] % experts, 1,
-                slots_.slot(static_cast<int64_t>(s)));
+    HLWQ_TRY(store_.copy(backend_, keys[s] / experts, keys[s] % experts, 1,
+                         slots_.slot(static_cast<int64_t>(s))));
   backend_.record(Queue::kCopies, kFilled);
   backend_.wait(Queue::kOps, kFilled);
+  return {};
 }
 
 // By the shape of the step alone: every step of a shape goes the same way. What would turn the

@@ -52,7 +52,7 @@ class OffloadedExperts final : public ExpertRunner {
 
   [[nodiscard]] Status create_cache(const ExpertCacheOptions& options);
   // Copies the records of `keys` to the slots of those indices.
-  void fill_slots(const std::vector<int32_t>& keys);
+  [[nodiscard]] Status fill_slots(const std::vector<int32_t>& keys);
 
   Backend& backend_;
   ExpertStore store_;
