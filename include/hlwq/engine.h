@@ -44,6 +44,9 @@ struct GenerateRequest {
   std::vector<std::string> stop = {};                        // stop strings, cut out of the text
   std::function<bool(std::string_view piece)> on_text = {};  // text as it comes; false cancels
   const std::atomic<bool>* cancel = nullptr;                 // looked at between steps
+  // File that what the router chooses is written to (docs/format.md); empty: none. Slow: steps are
+  // then not recorded. Errors: kUnsupported (a model that routes nothing), kIo.
+  std::string trace = {};
 };
 
 struct GenerateResult {
@@ -104,6 +107,7 @@ struct BenchRequest {
   int64_t seed = 1;                                                // of the token ids
   std::function<void(int64_t done, int64_t total)> progress = {};  // repetitions
   const std::atomic<bool>* cancel = nullptr;
+  std::string trace = {};  // as GenerateRequest; the rows are then those of slow steps
 
   [[nodiscard]] int64_t context() const;  // tokens the longest of its sequences gets
   [[nodiscard]] int64_t widest_batch() const;

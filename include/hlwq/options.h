@@ -31,6 +31,7 @@ struct EngineOptions {
   std::string cache_policy = "lru";
   std::string cpu_experts = "auto";
   std::string expert_use = "auto";
+  std::string expert_file = "auto";
 
   // Most tokens of one step over all sequences; 0: the prefill chunk. Sequences to be held side by
   // side, each of `context` tokens. Not flags: commands that run several sequences set them.
@@ -98,6 +99,11 @@ struct EngineOptions {
                   .help = "file of how much experts were used, to begin with the hot ones: a path, "
                           "auto (in the model's folder, when experts are offloaded) or off"},
       self.expert_use);
+    v(OptionField{.name = "expert-file",
+                  .help =
+                      "folder for a file of the experts in place of host memory: a path (in any "
+                      "case), auto (the model's folder, when memory is short) or off"},
+      self.expert_file);
   }
 };
 

@@ -25,7 +25,9 @@ Result<int64_t> parse_slots(const std::string& text) {
                   printable(text)));
 }
 
-CachePolicy policy_of(const std::string& name) {
+}  // namespace
+
+CachePolicy cache_policy_of(const std::string& name) {
   if (name == "lru") return CachePolicy::kLru;
   if (name == "lfru") return CachePolicy::kLfru;
   if (name == "fifo") return CachePolicy::kFifo;
@@ -33,12 +35,10 @@ CachePolicy policy_of(const std::string& name) {
   return CachePolicy::kLfu;
 }
 
-}  // namespace
-
 Result<std::unique_ptr<OffloadHome>> choose_experts(const EngineOptions& options,
                                                     const Backend& backend,
                                                     const std::string& model_path) {
-  OffloadOptions offload{.policy = policy_of(options.cache_policy), .hotness_file = {}};
+  OffloadOptions offload{.policy = cache_policy_of(options.cache_policy)};
   const bool sized = options.moe_expert_cache_size != "all";
   if (sized && !options.vram.empty())
     return fail(ErrorCode::kInvalidArgument,
@@ -67,6 +67,12 @@ Result<std::unique_ptr<OffloadHome>> choose_experts(const EngineOptions& options
     if (!model_path.empty()) offload.hotness_file = fmt::format("{}/{}", model_path, kHotnessName);
   } else if (options.expert_use != "off") {
     offload.hotness_file = options.expert_use;
+  }
+  if (options.expert_file == "auto") {
+    offload.file_folder = model_path.empty() ? "/tmp" : model_path;
+  } else if (options.expert_file != "off") {
+    offload.file_folder = options.expert_file;
+    offload.always_file = true;
   }
   return std::make_unique<OffloadHome>(std::move(offload));
 }

@@ -6,9 +6,13 @@
 #include "base/result.h"
 #include "hlwq/options.h"
 #include "ops/backend.h"
+#include "ops/expert_cache.h"
 #include "runtime/experts/offload_home.h"
 
 namespace hlwq {
+
+// `name` is one of the choices of --cache-policy.
+[[nodiscard]] CachePolicy cache_policy_of(const std::string& name);
 
 // Where the routed experts go by these options; null: with everything else. `model_path`: the
 // folder that learned use is kept in, empty without one. Errors: kInvalidArgument (a value, naming

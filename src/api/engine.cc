@@ -10,6 +10,7 @@
 #include "api/choose_backend.h"
 #include "api/choose_experts.h"
 #include "api/engine_impl.h"
+#include "api/engine_limits.h"
 #include "api/guard.h"
 #include "base/log.h"
 #include "base/units.h"
@@ -23,8 +24,6 @@
 namespace hlwq {
 namespace {
 
-constexpr int64_t kDefaultContext = 4096;
-
 class DecodedText : public TokenText {
  public:
   explicit DecodedText(const Tokenizer& tokenizer) : decoder_(tokenizer, /*skip_special=*/true) {}
@@ -34,15 +33,6 @@ class DecodedText : public TokenText {
  private:
   StreamDecoder decoder_;
 };
-
-int64_t choose_context(const EngineOptions& options, const NemotronHConfig& config) {
-  const int64_t most = config.max_positions;
-  if (options.context == 0) return most > 0 ? std::min(kDefaultContext, most) : kDefaultContext;
-  if (most > 0 && options.context > most)
-    log(LogLevel::kWarning,
-        fmt::format("--context {}: the model was made for {} tokens", options.context, most));
-  return options.context;
-}
 
 // A checkpoint that lacks its tokenizer has it in the base folder.
 Result<Tokenizer> open_tokenizer(const std::string& path, const std::string& base) {
@@ -89,13 +79,14 @@ Result<Engine> Engine::open(const std::string& path, const EngineOptions& option
     HLWQ_TRY_ASSIGN(const NemotronHConfig config, read_model_config(path));
     HLWQ_TRY_ASSIGN(impl->generation, read_generation_config(path));
     const int64_t context = choose_context(options, config);
-    HLWQ_TRY_ASSIGN(impl->model, load_model(path, *impl->backend,
-                                            {.base = options.base,
-                                             .limits = impl->limits(context),
-                                             .sequence_bytes = impl->sequence_bytes(),
-                                             .home = impl->home.get(),
-                                             .load_threads = impl->backend->threads(),
-                                             .progress = progress}));
+    HLWQ_TRY_ASSIGN(impl->model,
+                    load_model(path, *impl->backend,
+                               {.base = options.base,
+                                .limits = step_limits(options, context),
+                                .sequence_bytes = sequence_bytes_of(options, *impl->backend),
+                                .home = impl->home.get(),
+                                .load_threads = impl->backend->threads(),
+                                .progress = progress}));
     impl->tokenizer = open_tokenizer(path, options.base);
     impl->stop_ids = union_of_stop_ids(impl->generation, config, impl->tokenizer);
     impl->describe(path, context);
@@ -108,8 +99,9 @@ Result<Engine> Engine::open_synthetic(std::string_view spec, const EngineOptions
     HLWQ_TRY_ASSIGN(const SyntheticSpec parsed, parse_synthetic_spec(spec));
     HLWQ_TRY_ASSIGN(auto impl, Impl::start(options, {}));
     const int64_t context = choose_context(options, parsed.config);
-    HLWQ_TRY_ASSIGN(impl->model, make_synthetic_model(spec, *impl->backend, impl->limits(context),
-                                                      impl->sequence_bytes(), impl->home.get()));
+    HLWQ_TRY_ASSIGN(impl->model, make_synthetic_model(
+                                     spec, *impl->backend, step_limits(options, context),
+                                     sequence_bytes_of(options, *impl->backend), impl->home.get()));
     impl->tokenizer = fail(ErrorCode::kMissing, "a synthetic model has no tokenizer");
     impl->describe(std::string(spec), context);
     return Engine(std::move(impl));
@@ -128,24 +120,10 @@ Result<std::unique_ptr<Engine::Impl>> Engine::Impl::start(const EngineOptions& o
   HLWQ_TRY(check_options(options));
   auto impl = std::make_unique<Impl>();
   impl->options = options;
-  impl->step_tokens = std::max(options.prefill_chunk, options.step_tokens);
+  impl->step_tokens = step_limits(options, 1).tokens;
   HLWQ_TRY_ASSIGN(impl->backend, choose_backend(options));
   HLWQ_TRY_ASSIGN(impl->home, choose_experts(options, *impl->backend, model_path));
   return impl;
-}
-
-// A row of logits costs the model one hidden vector, so every token of a step may have one.
-StepLimits Engine::Impl::limits(int64_t context) const {
-  return {.tokens = step_tokens, .logit_rows = step_tokens, .context = context};
-}
-
-SequenceBytes Engine::Impl::sequence_bytes() const {
-  return [&device = *backend, sequences = options.sequences](const StateShape& shape, bool coded,
-                                                             int64_t context) {
-    return SequencePool::bytes_for(
-        shape,
-        {.sequences = sequences, .context = context, .kv_dtype = default_kv_dtype(coded, device)});
-  };
 }
 
 void Engine::Impl::describe(std::string path, int64_t context) {
@@ -163,8 +141,8 @@ void Engine::Impl::describe(std::string path, int64_t context) {
           .max_positions = config.max_positions,
           .weight_bytes = static_cast<int64_t>(model->weight_bytes()),
           .activation_bytes = static_cast<int64_t>(model->activation_bytes()),
-          .sequence_bytes =
-              static_cast<int64_t>(sequence_bytes()(model->state_shape(), coded, context))};
+          .sequence_bytes = static_cast<int64_t>(
+              sequence_bytes_of(options, *backend)(model->state_shape(), coded, context))};
 }
 
 const ModelInfo& Engine::info() const { return impl_->info; }
@@ -253,7 +231,15 @@ Result<GenerateResult> Engine::generate(const GenerateRequest& request) {
                                        .on_text = request.on_text,
                                        .cancel = request.cancel};
     HLWQ_TRY_ASSIGN(Session* const session, impl_->generate_session());
-    HLWQ_TRY_ASSIGN(Generated generated, hlwq::generate(*session, request.ids, settings));
+    std::optional<RoutingRecorder> trace;
+    if (!request.trace.empty()) {
+      HLWQ_TRY_ASSIGN(trace, RoutingRecorder::create(request.trace, impl_->model->config()));
+    }
+    session->set_trace(trace ? &*trace : nullptr);
+    auto finished = hlwq::generate(*session, request.ids, settings);
+    session->set_trace(nullptr);
+    HLWQ_TRY_ASSIGN(Generated generated, std::move(finished));
+    if (trace) HLWQ_TRY(trace->commit());
     const int64_t count = static_cast<int64_t>(generated.ids.size());
     return GenerateResult{.text = std::move(generated.text),
                           .ids = std::move(generated.ids),

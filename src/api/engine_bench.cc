@@ -87,6 +87,16 @@ class Bench {
         shapes_(decode_shapes(request)) {}
 
   Result<BenchResult> run() {
+    if (!request_.trace.empty()) {
+      HLWQ_TRY_ASSIGN(trace_, RoutingRecorder::create(request_.trace, model_.config()));
+    }
+    HLWQ_TRY_ASSIGN(BenchResult result, measure());
+    if (trace_) HLWQ_TRY(trace_->commit());
+    return result;
+  }
+
+ private:
+  Result<BenchResult> measure() {
     BenchResult result;
     for (const int64_t tokens : request_.prompts) {
       HLWQ_TRY_ASSIGN(BenchRow row, prompt_row(tokens));
@@ -106,7 +116,6 @@ class Bench {
     return result;
   }
 
- private:
   Result<BenchRow> prompt_row(int64_t tokens) {
     HLWQ_TRY_ASSIGN(Session session, make_session(1, tokens));
     HLWQ_TRY_ASSIGN(const Buffer buffer, session.allocate_logits(1));
@@ -214,12 +223,14 @@ class Bench {
     if (all > 0) row.hit_rate = static_cast<double>(hits) / static_cast<double>(all);
   }
 
-  [[nodiscard]] Result<Session> make_session(int64_t sequences, int64_t context) const {
-    return Session::create(backend_, model_,
-                           {.sequences = sequences,
-                            .context = context,
-                            .kv_dtype = kv_dtype_,
-                            .prefill_chunk = prefill_chunk_});
+  [[nodiscard]] Result<Session> make_session(int64_t sequences, int64_t context) {
+    HLWQ_TRY_ASSIGN(Session session, Session::create(backend_, model_,
+                                                     {.sequences = sequences,
+                                                      .context = context,
+                                                      .kv_dtype = kv_dtype_,
+                                                      .prefill_chunk = prefill_chunk_}));
+    session.set_trace(trace_ ? &*trace_ : nullptr);
+    return session;
   }
 
   // What a decode step must move: the model's bytes, and the keys and values before `position`.
@@ -240,6 +251,7 @@ class Bench {
   int64_t prefill_chunk_;
   const BenchRequest& request_;
   std::vector<DecodeShape> shapes_;
+  std::optional<RoutingRecorder> trace_;
   int64_t done_ = 0;
 };
 

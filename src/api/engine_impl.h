@@ -37,9 +37,6 @@ struct Engine::Impl {
   // folder is `model_path` (empty: none).
   [[nodiscard]] static Result<std::unique_ptr<Impl>> start(const EngineOptions& options,
                                                            const std::string& model_path);
-  [[nodiscard]] StepLimits limits(int64_t context) const;
-  // Of the sequences that are kept side by side.
-  [[nodiscard]] SequenceBytes sequence_bytes() const;
   // Fills `info` once the model is there.
   void describe(std::string path, int64_t context);
 

@@ -9,6 +9,7 @@ namespace {
 struct SinkHolder {
   std::mutex mutex;
   LogSink sink;
+  int quiet = 0;  // QuietLogs that live
 };
 
 SinkHolder& holder() {
@@ -27,7 +28,19 @@ void set_log_sink(LogSink sink) {
 void log(LogLevel level, std::string_view line) {
   SinkHolder& h = holder();
   const std::lock_guard lock(h.mutex);
-  if (h.sink) h.sink(level, line);
+  if (h.sink && (h.quiet == 0 || level >= LogLevel::kWarning)) h.sink(level, line);
+}
+
+QuietLog::QuietLog() {
+  SinkHolder& h = holder();
+  const std::lock_guard lock(h.mutex);
+  ++h.quiet;
+}
+
+QuietLog::~QuietLog() {
+  SinkHolder& h = holder();
+  const std::lock_guard lock(h.mutex);
+  --h.quiet;
 }
 
 }  // namespace hlwq

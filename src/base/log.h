@@ -17,4 +17,13 @@ void set_log_sink(LogSink sink);
 
 void log(LogLevel level, std::string_view line);
 
+// While one lives, lines below kWarning are dropped, of every thread.
+class QuietLog {
+ public:
+  QuietLog();
+  ~QuietLog();
+  QuietLog(const QuietLog&) = delete;
+  QuietLog& operator=(const QuietLog&) = delete;
+};
+
 }  // namespace hlwq

@@ -26,8 +26,9 @@ class ExpertHome {
  public:
   virtual ~ExpertHome() = default;
   // Told before anything is asked: what the experts take, and what else will be asked for on the
-  // device that is not there yet.
-  virtual void choose(const Backend& backend, size_t expert_bytes, size_t other_bytes) = 0;
+  // device that is not there yet. Errors: kOutOfMemory (no place for them anywhere).
+  [[nodiscard]] virtual Status choose(const Backend& backend, size_t expert_bytes,
+                                      size_t other_bytes) = 0;
   // Whether the records are to lie in the back end's memory.
   [[nodiscard]] virtual bool on_device() const = 0;
   // Whether ops of that back end read and write the memory it gave, wherever it lies.

@@ -55,6 +55,9 @@ class ExpertRunner {
   [[nodiscard]] virtual bool repeats(int64_t tokens) const = 0;
   // Of each MoE layer, then cleared; empty where all experts are resident. Waits for the device.
   [[nodiscard]] virtual std::vector<ExpertLayerStats> take_stats() { return {}; }
+  // Gives memory of the device back, `bytes` or more if it can; returns how much that was. Waits
+  // for the device.
+  [[nodiscard]] virtual size_t give_back(size_t /*bytes*/) { return 0; }
   // Bytes it holds on the back end's device.
   [[nodiscard]] virtual size_t device_bytes() const = 0;
 };

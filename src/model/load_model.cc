@@ -6,6 +6,7 @@
 
 #include "io/printable.h"
 #include "model/model.h"
+#include "model/model_needs.h"
 #include "model/nemotron_h/assemble.h"
 #include "model/nemotron_h/loader.h"
 #include "model/nemotron_h/memory_plan.h"
@@ -46,47 +47,69 @@ void add_sources(const Checkpoint& checkpoint, std::span<const LocatedTensor> fo
                         nemotron_h::TensorSource{&checkpoint, located.stored, located.slice});
 }
 
-}  // namespace
-
-Result<std::unique_ptr<Model>> load_model(const std::string& path, Backend& backend,
-                                          const LoadOptions& options) {
-  HLWQ_TRY_ASSIGN(NemotronHConfig config, read_model_config(path));
-  const std::vector<ExpectedTensor> expected = expected_tensors(config);
-  const std::vector<ExpectedTensor> spellings = all_spellings(expected);
-  HLWQ_TRY_ASSIGN(const Checkpoint checkpoint, Checkpoint::open(path, spellings));
-  HLWQ_TRY_ASSIGN(TensorMap map, map_tensors(checkpoint, expected));
-  HLWQ_TRY(refuse_unknown(checkpoint, map.unknown));
+// A checkpoint with the forms of its parameters; nothing of the weights has been read. It stays
+// where it is, because its parts point to each other.
+struct OpenedModel {
+  NemotronHConfig config;
+  std::optional<Checkpoint> checkpoint, base;
   nemotron_h::TensorSources sources;
-  add_sources(checkpoint, map.found, sources);
+  std::unique_ptr<nemotron_h::WeightLoader> loader;
+};
+
+Result<std::unique_ptr<OpenedModel>> open_model(const std::string& path,
+                                                const std::string& base_path) {
+  auto model = std::make_unique<OpenedModel>();
+  HLWQ_TRY_ASSIGN(model->config, read_model_config(path));
+  const std::vector<ExpectedTensor> expected = expected_tensors(model->config);
+  const std::vector<ExpectedTensor> spellings = all_spellings(expected);
+  HLWQ_TRY_ASSIGN(model->checkpoint, Checkpoint::open(path, spellings));
+  HLWQ_TRY_ASSIGN(TensorMap map, map_tensors(*model->checkpoint, expected));
+  HLWQ_TRY(refuse_unknown(*model->checkpoint, map.unknown));
+  add_sources(*model->checkpoint, map.found, model->sources);
 
   // The base is a checkpoint of its own, perhaps with other spellings: it supplies what is missing
   // here by the parameter's name, and nothing else.
-  std::optional<Checkpoint> base;
-  if (!map.missing.empty() && !options.base.empty()) {
-    HLWQ_TRY_ASSIGN(base, Checkpoint::open(options.base, spellings));
-    HLWQ_TRY_ASSIGN(TensorMap base_map, map_tensors(*base, expected));
-    add_sources(*base, base_map.found, sources);
-    std::erase_if(map.missing, [&](const std::string& name) { return sources.contains(name); });
+  if (!map.missing.empty() && !base_path.empty()) {
+    HLWQ_TRY_ASSIGN(model->base, Checkpoint::open(base_path, spellings));
+    HLWQ_TRY_ASSIGN(TensorMap base_map, map_tensors(*model->base, expected));
+    add_sources(*model->base, base_map.found, model->sources);
+    std::erase_if(map.missing,
+                  [&](const std::string& name) { return model->sources.contains(name); });
   }
   if (!map.missing.empty())
     return fail(
         ErrorCode::kMissing,
         fmt::format("{}: {} tensors are missing: {}; {}", path, map.missing.size(),
                     first_names(map.missing),
-                    options.base.empty()
+                    base_path.empty()
                         ? "--base DIR (the checkpoint this one was made from) can supply them"
-                        : fmt::format("the base {} lacks them too", options.base)));
+                        : fmt::format("the base {} lacks them too", base_path)));
+  HLWQ_TRY_ASSIGN(model->loader, nemotron_h::WeightLoader::plan(model->config, model->sources));
+  return model;
+}
 
-  HLWQ_TRY_ASSIGN(const auto loader, nemotron_h::WeightLoader::plan(config, sources));
+}  // namespace
+
+Result<std::unique_ptr<Model>> load_model(const std::string& path, Backend& backend,
+                                          const LoadOptions& options) {
+  HLWQ_TRY_ASSIGN(const auto opened, open_model(path, options.base));
+  const NemotronHConfig& config = opened->config;
+  nemotron_h::WeightLoader& loader = *opened->loader;
   ResidentHome resident;
   ExpertHome& home = options.home == nullptr ? resident : *options.home;
   HLWQ_TRY_ASSIGN(const size_t later,
-                  nemotron_h::prepare_memory(backend, config, options.limits, loader->bytes(),
-                                             loader->coded(), home, options.sequence_bytes));
+                  nemotron_h::prepare_memory(backend, config, options.limits, loader.bytes(),
+                                             loader.coded(), home, options.sequence_bytes));
   HLWQ_TRY_ASSIGN(nemotron_h::ModelWeights weights,
-                  loader->load(config, backend, home, options.load_threads, options.progress));
-  return nemotron_h::assemble(backend, std::move(config), std::move(weights), home, later,
-                              options.limits);
+                  loader.load(config, backend, home, options.load_threads, options.progress));
+  return nemotron_h::assemble(backend, config, std::move(weights), home, later, options.limits);
+}
+
+Result<ModelNeeds> measure_model(const std::string& path, Backend& backend,
+                                 const LoadOptions& options) {
+  HLWQ_TRY_ASSIGN(const auto opened, open_model(path, options.base));
+  return nemotron_h::measure_needs(backend, opened->config, options.limits, opened->loader->bytes(),
+                                   opened->loader->coded(), options.sequence_bytes);
 }
 
 }  // namespace hlwq

@@ -83,6 +83,8 @@ class Model {
                                        const StepObserver* observer = nullptr) = 0;
   // Of the routed experts since the last call, by MoE layer; empty where all are resident.
   [[nodiscard]] virtual std::vector<ExpertLayerStats> take_expert_stats() { return {}; }
+  // Gives memory of the device back that it can do without, for others to use; returns how much.
+  [[nodiscard]] virtual size_t give_back(size_t /*bytes*/) { return 0; }
   // Waits for the steps so far. Errors: kBadValue when one since the last call had activations that
   // are not finite; the sequences of those steps are then unusable. Every caller asks before it
   // trusts logits.

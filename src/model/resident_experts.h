@@ -33,8 +33,10 @@ class ResidentExperts final : public ExpertRunner {
 
 class ResidentHome final : public ExpertHome {
  public:
-  void choose(const Backend& /*backend*/, size_t /*expert_bytes*/,
-              size_t /*other_bytes*/) override {}
+  [[nodiscard]] Status choose(const Backend& /*backend*/, size_t /*expert_bytes*/,
+                              size_t /*other_bytes*/) override {
+    return {};
+  }
   [[nodiscard]] bool on_device() const override { return true; }
   [[nodiscard]] bool device_reaches() const override { return true; }
   [[nodiscard]] Result<Buffer> allocate(Backend& backend, size_t bytes,

@@ -118,17 +118,31 @@ Result<SyntheticSpec> parse_synthetic_spec(std::string_view spec) {
 Result<std::unique_ptr<Model>> make_synthetic_model(std::string_view spec, Backend& backend,
                                                     const StepLimits& limits,
                                                     const SequenceBytes& sequence_bytes,
+                                                    ExpertHome* home) {
+  HLWQ_TRY_ASSIGN(const SyntheticSpec parsed, parse_synthetic_spec(spec));
+  return make_synthetic_model(parsed, backend, limits, sequence_bytes, home);
+}
+
+Result<std::unique_ptr<Model>> make_synthetic_model(const SyntheticSpec& spec, Backend& backend,
+                                                    const StepLimits& limits,
+                                                    const SequenceBytes& sequence_bytes,
                                                     ExpertHome* given) {
-  HLWQ_TRY_ASSIGN(SyntheticSpec parsed, parse_synthetic_spec(spec));
-  HLWQ_TRY_ASSIGN(const auto weights, nemotron_h::SyntheticWeights::plan(parsed));
+  HLWQ_TRY_ASSIGN(const auto weights, nemotron_h::SyntheticWeights::plan(spec));
   ResidentHome resident;
   ExpertHome& home = given == nullptr ? resident : *given;
   HLWQ_TRY_ASSIGN(const size_t later,
-                  nemotron_h::prepare_memory(backend, parsed.config, limits, weights->bytes(),
+                  nemotron_h::prepare_memory(backend, spec.config, limits, weights->bytes(),
                                              weights->coded(), home, sequence_bytes));
   HLWQ_TRY_ASSIGN(nemotron_h::ModelWeights made, weights->make(backend, home));
-  return nemotron_h::assemble(backend, std::move(parsed.config), std::move(made), home, later,
-                              limits);
+  return nemotron_h::assemble(backend, spec.config, std::move(made), home, later, limits);
+}
+
+Result<ModelNeeds> measure_synthetic_model(const SyntheticSpec& spec, Backend& backend,
+                                           const StepLimits& limits,
+                                           const SequenceBytes& sequence_bytes) {
+  HLWQ_TRY_ASSIGN(const auto weights, nemotron_h::SyntheticWeights::plan(spec));
+  return nemotron_h::measure_needs(backend, spec.config, limits, weights->bytes(), weights->coded(),
+                                   sequence_bytes);
 }
 
 }  // namespace hlwq

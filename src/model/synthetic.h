@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "model/model.h"
+#include "model/model_needs.h"
 
 namespace hlwq {
 
@@ -35,5 +36,15 @@ struct SyntheticSpec {
 [[nodiscard]] Result<std::unique_ptr<Model>> make_synthetic_model(
     std::string_view spec, Backend& backend, const StepLimits& limits,
     const SequenceBytes& sequence_bytes = {}, ExpertHome* home = nullptr);
+
+// The same of a specification that no name has.
+[[nodiscard]] Result<std::unique_ptr<Model>> make_synthetic_model(
+    const SyntheticSpec& spec, Backend& backend, const StepLimits& limits,
+    const SequenceBytes& sequence_bytes = {}, ExpertHome* home = nullptr);
+
+// What such a model would take. As measure_model.
+[[nodiscard]] Result<ModelNeeds> measure_synthetic_model(const SyntheticSpec& spec,
+                                                         Backend& backend, const StepLimits& limits,
+                                                         const SequenceBytes& sequence_bytes = {});
 
 }  // namespace hlwq

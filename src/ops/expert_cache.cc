@@ -13,6 +13,7 @@ int64_t find_victim(const ExpertCache& c, int64_t layer, const uint8_t* needed) 
   uint64_t least = kStays;
   for (int64_t s = 0; s < c.shape.slots; ++s) {
     const ExpertSlot& slot = c.slots[s];
+    if (slot.key == kNoSlot) continue;
     uint64_t priority = kEmptyPriority;
     if (slot.key >= 0) {
       const int64_t owner = slot.key / c.shape.experts;
@@ -40,7 +41,6 @@ void place_experts_on_host(const ExpertCache& c, int64_t layer, const int32_t* i
   const uint32_t step = ++c.steps[layer];
   ExpertCounts& counts = c.counts[layer];
   *c.copy_count = 0;
-  c.ready[0] = c.ready[1] = 1;
   const auto address = [&](const std::byte* record) {
     return ExpertAddress{record, record + c.records[layer].down_offset};
   };
@@ -70,7 +70,7 @@ void place_experts_on_host(const ExpertCache& c, int64_t layer, const int32_t* i
     slot = {.key = static_cast<int32_t>(key), .filled = step};
     c.slot_of[key] = static_cast<int32_t>(victim);
     ++c.held[layer];
-    c.copies[(*c.copy_count)++] = {.from = c.home[key], .to = c.slot_data[victim]};
+    c.copies[(*c.copy_count)++] = {.from = c.home[key], .to = c.slot_data[victim], .expert = e};
     table[e] = address(c.slot_data[victim]);
   }
 }

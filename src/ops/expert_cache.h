@@ -30,9 +30,11 @@ struct ExpertUse {
   float weight = 0;   // of its uses
 };
 
+inline constexpr int32_t kEmptySlot = -1;
+inline constexpr int32_t kNoSlot = -2;  // its memory was given back
 struct ExpertSlot {
-  int32_t key = -1;     // layer * experts + expert; -1: empty
-  uint32_t filled = 0;  // the layer's step when it was filled
+  int32_t key = kEmptySlot;  // layer * experts + expert, or one of these
+  uint32_t filled = 0;       // the layer's step when it was filled
 };
 
 // What one layer's steps found, since the counters were last cleared.
@@ -53,6 +55,7 @@ struct ExpertRecord {
 struct ExpertCopy {
   const std::byte* from = nullptr;
   std::byte* to = nullptr;
+  int64_t expert = 0;  // of the layer
 };
 
 struct ExpertCacheShape {
@@ -79,9 +82,10 @@ struct ExpertCache {
   const std::byte** home = nullptr;  // [keys] records in host memory that the device can read
   ExpertCopy* copies = nullptr;      // [experts] of the call
   int32_t* copy_count = nullptr;
-  uint32_t* arrivals = nullptr;  // [2] zero between calls
-  uint32_t* ready = nullptr;     // [2] up, down matrices of the last call have arrived; of use to a
-                                 // device that copies while it multiplies
+  // Of use to a device that copies while it multiplies:
+  uint32_t* arrivals = nullptr;    // [experts + 1] counters of its copies, zero between calls
+  uint32_t* up_ready = nullptr;    // not 0: the up matrices of the last call have all arrived
+  uint32_t* down_ready = nullptr;  // [experts] not 0: the expert's down matrix has
 };
 
 inline constexpr int64_t kMostSlots = 16384;       // of a pool
@@ -163,8 +167,9 @@ inline ExpertCacheLayout lay_out_cache(const ExpertCacheShape& shape, std::byte*
   place(c.home, shape.keys());
   place(c.copies, shape.experts);
   place(c.copy_count, 1);
-  place(c.arrivals, 2);
-  place(c.ready, 2);
+  place(c.arrivals, shape.experts + 1);
+  place(c.up_ready, 1);
+  place(c.down_ready, shape.experts);
   return layout;
 }
 

@@ -4,9 +4,8 @@
 
 #include <algorithm>
 #include <cstring>
-#include <fstream>
-#include <string>
 
+#include "base/available_memory.h"
 #include "base/check.h"
 #include "base/random.h"
 
@@ -17,11 +16,7 @@ DeviceMemory host_memory() {
   const long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
   if (pages > 0 && page_bytes > 0)
     memory.total = static_cast<size_t>(pages) * static_cast<size_t>(page_bytes);
-  // What a program may still take without swapping, caches counted as free.
-  std::ifstream meminfo("/proc/meminfo");
-  std::string name, unit;
-  for (size_t kib = 0; meminfo >> name >> kib && std::getline(meminfo, unit);)
-    if (name == "MemAvailable:") memory.free = kib * 1024;
+  memory.free = static_cast<size_t>(available_memory_bytes());
   return memory;
 }
 

@@ -29,11 +29,16 @@ Result<Session> Session::create(Backend& backend, Model& model, const SessionOpt
     return fail(
         ErrorCode::kInvalidArgument,
         fmt::format("prefill chunk: got {} tokens, wanted at least 1", options.prefill_chunk));
-  HLWQ_TRY_ASSIGN(auto pool, SequencePool::create(backend, model.state_shape(),
-                                                  {.sequences = options.sequences,
-                                                   .context = options.context,
-                                                   .kv_dtype = options.kv_dtype}));
-  return Session(backend, model, std::move(pool), options);
+  const SequencePoolOptions wanted = {
+      .sequences = options.sequences, .context = options.context, .kv_dtype = options.kv_dtype};
+  auto pool = SequencePool::create(backend, model.state_shape(), wanted);
+  // Less memory is free than was planned: what the model can do without is worth less than a
+  // sequence.
+  if (!pool && pool.error().code == ErrorCode::kOutOfMemory &&
+      model.give_back(SequencePool::bytes_for(model.state_shape(), wanted)) > 0)
+    pool = SequencePool::create(backend, model.state_shape(), wanted);
+  if (!pool) return tl::unexpected(pool.error());
+  return Session(backend, model, std::move(*pool), options);
 }
 
 Result<int64_t> Session::open() {
@@ -78,8 +83,11 @@ Status Session::issue(std::span<const SequenceInput> inputs, LogitRows rows, Mut
   const int64_t row_count = static_cast<int64_t>(step_rows_.size());
   HLWQ_CHECK(row_count == 0 || (logits.rows >= row_count && logits.cols == vocabulary()));
   logits.rows = row_count;
+  const StepObserver* const observer =
+      trace_ == nullptr ? nullptr : trace_->begin_step(step_segments_);
   HLWQ_TRY(model_->forward({.ids = step_ids_, .segments = step_segments_, .logit_rows = step_rows_},
-                           pool_.memory(), logits));
+                           pool_.memory(), logits, observer));
+  if (trace_ != nullptr) HLWQ_TRY(trace_->end_step());
   for (const SequenceInput& input : inputs)
     positions_[static_cast<size_t>(input.slot)] += static_cast<int64_t>(input.ids.size());
   return {};

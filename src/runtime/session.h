@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "model/model.h"
+#include "runtime/experts/routing_trace.h"
 #include "runtime/sequence_pool.h"
 
 namespace hlwq {
@@ -69,6 +70,10 @@ class Session {
                               std::span<const SampleRow> rows, MutF32View logits,
                               std::span<int32_t> ids);
 
+  // What the router chooses in steps from now on goes there too, until null is set; it must outlive
+  // them. Their errors are then also those of RoutingRecorder::end_step.
+  void set_trace(RoutingRecorder* trace) { trace_ = trace; }
+
   // A logits buffer of the shape step() wants, on the back end's device. Errors: kOutOfMemory.
   [[nodiscard]] Result<Buffer> allocate_logits(int64_t rows) const;
 
@@ -82,6 +87,7 @@ class Session {
   Model* model_;
   SequencePool pool_;
   SessionOptions options_;
+  RoutingRecorder* trace_ = nullptr;
   std::vector<int64_t> positions_;  // by slot
   std::vector<int32_t> step_ids_;   // of the current step
   std::vector<Segment> step_segments_;

@@ -24,9 +24,67 @@ TEST_F(OffloadFaults, GoesOnWithoutPinnedMemory) {
   FarBackend backend = far();
   const std::string resident = digest_of(backend, nullptr);
   backend.refuses_pins_ = true;
-  OffloadHome home({.slots_per_layer = 8, .hotness_file = {}});
+  OffloadHome home({.slots_per_layer = 8});
   EXPECT_EQ(digest_of(backend, &home), resident);
   EXPECT_FALSE(home.device_reaches());
+}
+
+// Host memory too short for the experts: they lie in a scratch file, and give the same bits.
+TEST_F(OffloadFaults, KeepsExpertsInAFile) {
+  FarBackend backend = far();
+  const std::string resident = digest_of(backend, nullptr);
+  for (const bool refuses : {false, true}) {
+    for (const Late late : {Late::kCopies, Late::kOps}) {
+      backend.refuses_pins_ = refuses;
+      backend.late_ = late;
+      OffloadHome home(
+          {.slots_per_layer = 8, .file_folder = testing::TempDir(), .always_file = true});
+      EXPECT_EQ(digest_of(backend, &home), resident);
+      EXPECT_FALSE(home.device_reaches());
+    }
+  }
+}
+
+// The descriptor of the nameless file that this process has open.
+std::string path_of_scratch_file() {
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code error;
+    const std::string target = std::filesystem::read_symlink(entry.path(), error).string();
+    if (!error && target.ends_with("(deleted)")) return entry.path().string();
+  }
+  return "";
+}
+
+// A file that becomes shorter under a running model is an error of the step, not the end of the
+// process.
+TEST_F(OffloadFaults, ReportsAFileThatBecameShorter) {
+  FarBackend backend = far();
+  OffloadHome home({.slots_per_layer = 8, .file_folder = testing::TempDir(), .always_file = true});
+  auto model = load_tiny(backend, &home, 512);
+  ASSERT_TRUE(model) << model.error().message;
+  const std::string before = run_digest(backend, **model, 30, 1, 4);
+  const std::string path = path_of_scratch_file();
+  ASSERT_FALSE(path.empty());
+  std::filesystem::resize_file(path, 4096);
+  try {
+    (void)run_digest(backend, **model, 30, 1, 4);
+    FAIL() << "went on";
+  } catch (const std::runtime_error& error) {
+    EXPECT_NE(std::string(error.what()).find("a scratch file ends"), std::string::npos)
+        << error.what();
+  }
+}
+
+TEST_F(OffloadFaults, RefusesAFolderThatIsNotThere) {
+  FarBackend backend = far();
+  OffloadHome home({.slots_per_layer = 8, .file_folder = "/nowhere/at/all", .always_file = true});
+  const auto model = load_tiny(backend, &home, 512);
+  ASSERT_FALSE(model);
+  EXPECT_EQ(model.error().code, ErrorCode::kIo);
+  EXPECT_NE(model.error().message.find("/nowhere/at/all: cannot make a scratch file"),
+            std::string::npos)
+      << model.error().message;
+  EXPECT_EQ(backend.memory().allocated, 0u);
 }
 
 // The n-th allocation fails, for every n: an error that says what for, or a smaller cache.
@@ -37,7 +95,7 @@ TEST_F(OffloadFaults, SurvivesEveryFailedAllocation) {
   for (int64_t n = 0;; ++n) {
     ASSERT_LT(n, 200);
     backend.fails_after_ = n;
-    OffloadHome home({.slots_per_layer = 8, .hotness_file = {}});
+    OffloadHome home({.slots_per_layer = 8});
     auto model = load_tiny(backend, &home, 512);
     const bool failed = backend.fails_after_ < 0;
     backend.fails_after_ = -1;
@@ -64,7 +122,7 @@ TEST_F(OffloadFaults, TakesWhatTheDeviceStillHas) {
   const std::string resident = digest_of(backend, nullptr);
   constexpr size_t kLater = size_t{64} << 20;  // what is left to a driver
   for (const size_t room : {size_t{9} << 20, size_t{7} << 20, size_t{6} << 20}) {
-    OffloadHome home({.slots_per_layer = 32, .hotness_file = {}});
+    OffloadHome home({.slots_per_layer = 32});
     auto model = load_tiny(backend, &home, 512, [&](uint64_t, uint64_t) {
       backend.most_bytes_ = backend.memory().allocated + kLater + room;
     });
@@ -75,9 +133,24 @@ TEST_F(OffloadFaults, TakesWhatTheDeviceStillHas) {
   }
 }
 
+// The same after the load: sequences find no room, and get that of some slots.
+TEST_F(OffloadFaults, GivesSlotsBackForSequences) {
+  FarBackend backend = far();
+  const std::string resident = digest_of(backend, nullptr);
+  OffloadHome home({.slots_per_layer = 32, .piece_bytes = size_t{1} << 20});
+  auto model = load_tiny(backend, &home, 512);
+  ASSERT_TRUE(model) << model.error().message;
+  EXPECT_EQ(run_digest(backend, **model, 100, 1, 8), resident);
+  const size_t before = (*model)->weight_bytes();
+  backend.most_bytes_ = backend.memory().allocated + (size_t{500} << 10);
+  EXPECT_EQ(run_digest(backend, **model, 100, 1, 8), resident);
+  EXPECT_LT((*model)->weight_bytes(), before);
+  EXPECT_EQ(run_digest(backend, **model, 100, 1, 8), resident);
+}
+
 TEST_F(OffloadFaults, SaysWhatABudgetLacks) {
   FarBackend backend = far();
-  OffloadHome home({.vram_bytes = 1 << 20, .hotness_file = {}});
+  OffloadHome home({.vram_bytes = 1 << 20});
   const auto model = load_tiny(backend, &home, 512);
   ASSERT_FALSE(model);
   EXPECT_EQ(model.error().code, ErrorCode::kOutOfMemory);
@@ -93,7 +166,7 @@ TEST_F(OffloadFaults, KeepsTheBudget) {
   const std::string resident = digest_of(backend, nullptr);
   for (const int64_t budget : {int64_t{76} << 20, int64_t{80} << 20, int64_t{1} << 30}) {
     backend.most_allocated_ = 0;
-    OffloadHome home({.vram_bytes = budget, .hotness_file = {}});
+    OffloadHome home({.vram_bytes = budget});
     auto model = load_tiny(backend, &home, 512);
     ASSERT_TRUE(model) << model.error().message;
     EXPECT_EQ(run_digest(backend, **model, 100, 1, 8), resident);

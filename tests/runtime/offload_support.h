@@ -45,7 +45,7 @@ inline Result<std::unique_ptr<Model>> load_tiny(
     std::function<void(uint64_t, uint64_t)> progress = {}) {
   return load_model(coded_tiny_model(), backend,
                     {.base = {},
-                     .limits = {.tokens = tokens, .logit_rows = 8, .context = kOffloadContext},
+                     .limits = {.tokens = tokens, .logit_rows = tokens, .context = kOffloadContext},
                      .sequence_bytes = {},
                      .home = home,
                      .load_threads = 2,

@@ -5,6 +5,7 @@
 
 #include <map>
 
+#include "runtime/perplexity.h"
 #include "tests/runtime/offload_support.h"
 
 namespace hlwq::test {
@@ -63,7 +64,7 @@ TEST_P(EqualityMatrix, GivesTheBitsOfResidentExperts) {
   int64_t last_misses = -1;
   if (auto* const far = dynamic_cast<FarBackend*>(backend_.get())) far->guards_ = false;
   for (const int64_t slots : {int64_t{1}, int64_t{2}, int64_t{8}, int64_t{16}, kExperts}) {
-    OffloadHome home({.slots_per_layer = slots, .policy = GetParam().policy, .hotness_file = {}});
+    OffloadHome home({.slots_per_layer = slots, .policy = GetParam().policy});
     const std::vector<std::string> offloaded = digests(&home);
     for (size_t i = 0; i < runs().size(); ++i)
       EXPECT_EQ(offloaded[i], resident[i])
@@ -114,7 +115,7 @@ INSTANTIATE_TEST_SUITE_P(Tiny, OnADevice, testing::Values("far-copies", "far-ops
 TEST_P(OnADevice, WorksWithOneSlotInAll) {
   std::string resident;
   for (const bool offload : {false, true}) {
-    OffloadHome home({.slots_per_layer = 1, .hotness_file = {}});
+    OffloadHome home({.slots_per_layer = 1});
     auto* const far = dynamic_cast<FarBackend*>(backend_.get());
     if (offload && far != nullptr) {
       // Room for one slot after everything else.
@@ -135,13 +136,30 @@ TEST_P(OnADevice, DecodesBetweenStreamedSteps) {
   auto model = load_tiny(*backend_, nullptr);
   ASSERT_TRUE(model) << model.error().message;
   const std::string alone = run_digest(*backend_, **model, 7, 1, 32);
-  OffloadHome home({.slots_per_layer = 6, .hotness_file = {}});
+  OffloadHome home({.slots_per_layer = 6});
   model = load_tiny(*backend_, &home);
   ASSERT_TRUE(model) << model.error().message;
   for (int64_t i = 0; i < 3; ++i) {
     EXPECT_EQ(run_digest(*backend_, **model, 7, 1, 32), alone);
     (void)run_digest(*backend_, **model, 150, 4, 1);
   }
+}
+
+// Perplexity to the last bit with one slot a layer and with all experts on the device.
+TEST_P(OnADevice, MeasuresTheSamePerplexity) {
+  std::vector<double> nll;
+  for (const int64_t slots : {int64_t{1}, kExperts}) {
+    OffloadHome home({.slots_per_layer = slots});
+    auto model = load_tiny(*backend_, &home, 512);
+    ASSERT_TRUE(model) << model.error().message;
+    const ScoredModel scored{backend_.get(), model->get(), 512};
+    ThreadPool pool(2);
+    const auto report =
+        measure_perplexity(scored, nullptr, prompt_ids(1, 1024), {.window = 256}, pool);
+    ASSERT_TRUE(report) << report.error().message;
+    nll.push_back(report->nll);
+  }
+  EXPECT_EQ(nll[0], nll[1]);
 }
 
 }  // namespace

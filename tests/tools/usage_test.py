@@ -9,10 +9,11 @@ ENGINE_FLAGS = ["--device", "--threads", "--vram", "--moe-expert-cache-size", "-
                 "--kv-cache-nbits", "--context", "--compute", "--base"]
 COMMANDS = {
     "run": ENGINE_FLAGS + ["--chat", "--temperature", "--top-p", "--top-k", "--min-p", "--seed", "--repeat-penalty",
-                           "--stop", "--json", "-n"],
+                           "--stop", "--json", "-n", "--trace"],
     "logits": ENGINE_FLAGS + ["--ids", "--ids-file", "--top", "--all", "--prefill", "--chunk", "--batch", "--json"],
     "tokenize": ["--decode", "--json"],
     "ppl": ENGINE_FLAGS + ["--window", "--windows", "--kl-against", "--json"],
+    "plan": ENGINE_FLAGS + ["--synthetic", "--batch", "--trace", "--json"],
 }
 
 

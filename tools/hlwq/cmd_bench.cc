@@ -72,6 +72,7 @@ nlohmann::json report(const BenchFlags& flags, const Engine& engine, const Bench
                       {"repetitions", flags.request.repetitions},
                       {"seed", flags.request.seed},
                       {"weight_bytes", info.weight_bytes}});
+  if (!flags.request.trace.empty()) environment["trace"] = flags.request.trace;  // slow steps
   return {
       {"device", info.device}, {"model", info.path}, {"rows", rows}, {"environment", environment}};
 }
@@ -191,6 +192,12 @@ void add_bench(CLI::App& app, Commands& commands) {
       ->type_name("N")
       ->check(in_range(0, int64_t{1} << 53))
       ->capture_default_str();
+  command
+      ->add_option(
+          "--trace", request.trace,
+          "write the experts that were chosen to FILE, for plan --trace; the rows are then "
+          "those of slow steps")
+      ->type_name("FILE");
   command->add_flag("--json", flags->json, "one JSON object");
   add_flags(*command, flags->engine, "Engine");
   commands.add(command, [flags] { return run(*flags); });

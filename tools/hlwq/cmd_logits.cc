@@ -21,7 +21,7 @@ namespace {
 constexpr uint64_t kMostFileBytes = uint64_t{1} << 30;
 
 struct LogitsFlags {
-  std::string model;
+  std::string model, synthetic;
   std::optional<std::string> ids, ids_file;
   LogitsRequest request;
   bool json = false;
@@ -47,6 +47,8 @@ nlohmann::json report(const LogitsRequest& request, const LogitsResult& result,
 
 int run(LogitsFlags& flags) {
   LogitsRequest& request = flags.request;
+  if (flags.model.empty() == flags.synthetic.empty())
+    return bad_usage("wanted one of MODEL and --synthetic");
   if (flags.ids.has_value() == flags.ids_file.has_value())
     return bad_usage("wanted one of --ids and --ids-file");
   // The chunk of this command is what the engine calls prefill chunk; copies share each step.
@@ -69,7 +71,8 @@ int run(LogitsFlags& flags) {
     return bad_usage(
         fmt::format("--prefill: got {}, there are {} ids", *request.prefill, request.ids.size()));
 
-  auto engine = open_engine(flags.model, flags.engine);
+  auto engine = flags.synthetic.empty() ? open_engine(flags.model, flags.engine)
+                                        : Engine::open_synthetic(flags.synthetic, flags.engine);
   if (!engine) return failed(engine.error());
   const auto result = engine->logits(request);
   if (!result) return failed(result.error());
@@ -94,7 +97,9 @@ void add_logits(CLI::App& app, Commands& commands) {
   const auto flags = std::make_shared<LogitsFlags>();
   LogitsRequest& request = flags->request;
   const auto positive = in_range(1, int64_t{1} << 16);
-  command->add_option("MODEL", flags->model, "model folder")->required()->type_name("DIR");
+  command->add_option("MODEL", flags->model, "model folder")->type_name("DIR");
+  command->add_option("--synthetic", flags->synthetic, "a model with random weights, as for bench")
+      ->type_name("SPEC");
   command->add_option("--ids", flags->ids, "token ids, such as 1,2,3")->type_name("IDS");
   command->add_option("--ids-file", flags->ids_file, "file of token ids (commas or white space)")
       ->type_name("FILE");

@@ -24,6 +24,7 @@ struct RunFlags {
   bool chat = false, json = false;
   int64_t tokens = 128;
   std::vector<std::string> stop;
+  std::string trace;
   SamplingOptions sampling;
   EngineOptions engine;
 };
@@ -73,7 +74,8 @@ int run(const RunFlags& flags) {
                              .max_tokens = flags.tokens,
                              .sampling = flags.sampling,
                              .stop = flags.stop,
-                             .cancel = catch_interrupts()};
+                             .cancel = catch_interrupts(),
+                             .trace = flags.trace};
   bool printed = false;
   if (!flags.json)
     request.on_text = [&](std::string_view piece) {
@@ -120,6 +122,10 @@ void add_run(CLI::App& app, Commands& commands) {
   command->add_option("--stop", flags->stop, "text that ends the answer; may be given again")
       ->type_name("TEXT")
       ->allow_extra_args(false);
+  command
+      ->add_option("--trace", flags->trace,
+                   "write the experts that were chosen to FILE, for plan --trace; slow")
+      ->type_name("FILE");
   command->add_flag("--json", flags->json, "one JSON object instead of streamed text");
   add_flags(*command, flags->sampling, "Sampling");
   add_flags(*command, flags->engine, "Engine");

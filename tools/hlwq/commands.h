@@ -14,6 +14,7 @@ void add_run(CLI::App& app, Commands& commands);
 void add_logits(CLI::App& app, Commands& commands);
 void add_tokenize(CLI::App& app, Commands& commands);
 void add_ppl(CLI::App& app, Commands& commands);
+void add_plan(CLI::App& app, Commands& commands);
 void add_bench(CLI::App& app, Commands& commands);
 
 }  // namespace hlwq::cli

@@ -28,6 +28,7 @@ int run(int argc, char** argv) {
   hlwq::cli::add_logits(app, commands);
   hlwq::cli::add_tokenize(app, commands);
   hlwq::cli::add_ppl(app, commands);
+  hlwq::cli::add_plan(app, commands);
   hlwq::cli::add_bench(app, commands);
   try {
     app.parse(argc, argv);

@@ -134,7 +134,6 @@ void CudaBackend::experts_of_one_token(const ExpertsArgs& args, const Mlp& any) 
   // Experts that are being fetched leave some multiprocessors to the kernel that fetches them.
   DeviceLimits limits = limits_;
   if (args.cache != nullptr) limits.multiprocessors -= kFetchCtas;
-  const uint32_t* const ready = args.cache == nullptr ? nullptr : args.cache->ready;
   tiled5_one(quantized_rows(args.x.q), nullptr, shared_up, shared_table,
              {.table = table,
               .down = false,
@@ -144,7 +143,7 @@ void CudaBackend::experts_of_one_token(const ExpertsArgs& args, const Mlp& any) 
               .most_tiles = used,
               .y = hidden,
               .y_stride = width,
-              .ready = ready},
+              .ready = args.cache == nullptr ? nullptr : args.cache->up_ready},
              limits, stream_.get());
   rotate_quantize(expert_rows, shared_rows, BeforeRotation::kReluSquared, non_finite_,
                   stream_.get());
@@ -162,7 +161,7 @@ void CudaBackend::experts_of_one_token(const ExpertsArgs& args, const Mlp& any) 
        .rows = any.down.rows,
        .y = args.y.data,
        .residual = args.residual.data,
-       .ready = ready == nullptr ? nullptr : ready + 1},
+       .ready = args.cache == nullptr ? nullptr : args.cache->down_ready},
       limits, stream_.get());
 }
 

@@ -5,7 +5,8 @@
 //         host with Gen5 x16): 128 us
 // Method  a few CTAs keep some 260 KB of reads on their way: 8 of them are as fast as 264. The up
 //         matrices of all come first; products with them go on beside this kernel while the down
-//         matrices come. How many there are is known to the device alone: none is a short launch
+//         matrices come, each with a flag of its own. How many there are is known to the device
+//         alone: none is a short launch
 // Source  own; why not the copy engine: docs/kernels.md
 
 #include "kernels/cuda/last_arrival.cuh"
@@ -25,29 +26,41 @@ __device__ __forceinline__ uint64_t nanoseconds() {
   return now;
 }
 
-// The CTA's part of `bytes` of every copy from `offset` on.
-__device__ __forceinline__ void copy_part(const ExpertCache& c, int copies, int64_t offset,
-                                          int64_t bytes) {
+// Copies the CTA's part of `bytes` from `offset` on of every record, and calls done(i) in all
+// threads when those before it have done that of copy i. The next copy's first reads are on their
+// way then, so that the bus does not wait.
+template <typename Done>
+__device__ __forceinline__ void copy_parts(const ExpertCache& c, int copies, int64_t offset,
+                                           int64_t bytes, Done&& done) {
   const int64_t words = bytes / static_cast<int64_t>(sizeof(uint4));
+  constexpr int64_t kTurn = int64_t{kThreads} * kAhead;
+  int reported = 0;
   for (int i = 0; i < copies; ++i) {
     const auto* const from = reinterpret_cast<const uint4*>(c.copies[i].from + offset);
     auto* const to = reinterpret_cast<uint4*>(c.copies[i].to + offset);
-    constexpr int64_t kTurn = int64_t{kThreads} * kAhead;
-    for (int64_t first = blockIdx.x * kTurn + threadIdx.x; first < words;
-         first += kFetchCtas * kTurn) {
+    for (int64_t turn = blockIdx.x * kTurn; turn < words; turn += kFetchCtas * kTurn) {
+      const int64_t first = turn + threadIdx.x;
       uint4 word[kAhead];
 #pragma unroll
       for (int k = 0; k < kAhead; ++k)
         if (first + k * kThreads < words) word[k] = __ldcs(from + first + k * kThreads);
+      for (; reported < i; ++reported) {
+        __syncthreads();  // the CTA has stored its part of the copies before
+        done(reported);
+      }
 #pragma unroll
       for (int k = 0; k < kAhead; ++k)
         if (first + k * kThreads < words) to[first + k * kThreads] = word[k];
     }
   }
-  __syncthreads();  // the CTA's part is done
+  for (; reported < copies; ++reported) {
+    __syncthreads();  // the CTA has stored its part
+    done(reported);
+  }
 }
 
-__global__ void __launch_bounds__(kThreads) fetch_experts_of_layer(const ExpertCache c, int layer) {
+__global__ void __launch_bounds__(kThreads, 1)
+    fetch_experts_of_layer(const ExpertCache c, int layer) {
   wait_for_inputs();
   // Not before: the next kernel looks at flags that place_experts has taken back.
   let_next_start();
@@ -55,14 +68,16 @@ __global__ void __launch_bounds__(kThreads) fetch_experts_of_layer(const ExpertC
   if (copies == 0) return;
   const uint64_t began = nanoseconds();
   const ExpertRecord record = c.records[layer];
-  copy_part(c, copies, 0, record.down_offset);
-  if (threadIdx.x == 0 && arrives_last(c.arrivals, kFetchCtas)) set_ready(c.ready);
-  copy_part(c, copies, record.down_offset, record.bytes - record.down_offset);
-  if (threadIdx.x == 0 && arrives_last(c.arrivals + 1, kFetchCtas)) {
-    // Nothing after the flag: later kernels wait for it, not for the end of this one.
-    c.counts[layer].stall_ns += nanoseconds() - began;
-    set_ready(c.ready + 1);
-  }
+  copy_parts(c, copies, 0, record.down_offset, [&](int i) {
+    if (i + 1 < copies || threadIdx.x != 0) return;
+    if (arrives_last(c.arrivals, kFetchCtas)) set_ready(c.up_ready);
+  });
+  copy_parts(c, copies, record.down_offset, record.bytes - record.down_offset, [&](int i) {
+    if (threadIdx.x != 0 || !arrives_last(c.arrivals + 1 + i, kFetchCtas)) return;
+    // Nothing after the last flag: later kernels wait for it, not for the end of this one.
+    if (i + 1 == copies) c.counts[layer].stall_ns += nanoseconds() - began;
+    set_ready(c.down_ready + c.copies[i].expert);
+  });
 }
 
 }  // namespace

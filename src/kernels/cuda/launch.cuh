@@ -14,7 +14,9 @@ namespace hlwq::cuda {
 // Until all kernels launched before this one have finished and their writes are visible. Every
 // kernel calls it, in every thread that touches memory another kernel writes (weights are not), and
 // in at least one thread block in any case: a grid that nobody waited in could end before its
-// predecessor, and whoever waits for it would have waited for nothing.
+// predecessor, and whoever waits for it would have waited for nothing. The one exception is the
+// product that waits for flags of the kernel before it (ready_flag.cuh) and may end before that
+// one does; the kernel that closes the layer waits for the last of the flags.
 __device__ __forceinline__ void wait_for_inputs() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");

@@ -72,6 +72,7 @@ __global__ void __launch_bounds__(kThreads)
         note_use(c.shape.policy, step, use);
         c.uses[first_key + e] = use;
         if (slot >= 0) table[e] = address(c.slot_data[slot]);
+        c.down_ready[e] = 1;  // until its copy is ordered
       }
       const unsigned votes = __ballot_sync(0xffffffffu, wanted && slot < 0);
       if (wanted && slot < 0)
@@ -99,7 +100,7 @@ __global__ void __launch_bounds__(kThreads)
     for (int k = 0; k < kAtOnce; ++k) {
       const int s = first + k * kThreads, key = slot[k].key;
       if (s >= slots) continue;
-      uint64_t p = kEmptyPriority;
+      uint64_t p = key == kNoSlot ? kStays : kEmptyPriority;
       if (key >= 0) {
         const int owner = key / experts;
         const bool stays =
@@ -154,14 +155,15 @@ __global__ void __launch_bounds__(kThreads)
     if (key_of[slot] >= 0) c.slot_of[key_of[slot]] = -1;
     c.slots[slot] = {.key = key, .filled = step};
     c.slot_of[key] = slot;
-    c.copies[i] = {.from = home, .to = to};
+    c.copies[i] = {.from = home, .to = to, .expert = e};
+    c.down_ready[e] = 0;
     table[e] = address(to);
   }
   for (int l = thread; l < c.shape.layers; l += kThreads) c.held[l] = held[l];
   if (thread != 0) return;
   c.steps[layer] = step;
   *c.copy_count = copies;
-  c.ready[0] = c.ready[1] = copies == 0 ? 1 : 0;
+  *c.up_ready = copies == 0 ? 1 : 0;
   ExpertCounts counts = c.counts[layer];
   counts.hits += static_cast<uint64_t>(needed_count - misses);
   counts.misses += static_cast<uint64_t>(misses);

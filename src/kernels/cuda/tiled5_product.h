@@ -80,8 +80,9 @@ struct Tiled5Sum {
   Tiled5Table shared_codes;
   int64_t rows;  // of every matrix: the width of y
   float* y;
-  float* residual;                  // may be null
-  const uint32_t* ready = nullptr;  // as Tiled5Experts::ready
+  float* residual;  // may be null
+  const uint32_t* ready =
+      nullptr;  // by expert: set when its matrix has arrived; null: all are there
 };
 void tiled5_sum_experts(const Tiled5Sum& args, const DeviceLimits& device, cudaStream_t stream);
 // Its hidden layers fit shared memory.

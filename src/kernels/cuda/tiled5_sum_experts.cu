@@ -49,44 +49,60 @@ __global__ void __launch_bounds__(kWarps * 32) sum_experts(const Tiled5Sum a, co
 
   // The ids may be read before the wait: the kernel that multiplied by the same experts' up
   // matrices, two launches ago, let the next one start only after its own wait for the router
-  // (tiled5_one.cu). The matrices may not, while they are still being fetched. A lane for each
+  // (tiled5_one.cu). The matrices may not, while they are still being fetched: then a part's codes
+  // are asked for when its matrix has arrived, those of the shared expert first. A lane for each
   // matrix, the shared one after the experts.
-  if (a.ready != nullptr) {
+  const bool fetched = a.ready != nullptr;
+  if (fetched) {
     let_next_start();
     wait_for_inputs();
-    wait_until_ready(a.ready);
   }
-  const std::byte* matrix = lane < pairs    ? a.table[a.ids[lane]].down
-                            : lane == pairs ? a.shared
-                                            : nullptr;
+  const int32_t id = lane < pairs ? a.ids[lane] : 0;
+  const std::byte* matrix = lane < pairs ? a.table[id].down : lane == pairs ? a.shared : nullptr;
+  const int parts_of_experts = pairs * shape.expert_chunks;
+  // The part that is number `turn` to be done.
+  const auto part_at = [&](int turn) {
+    if (!fetched) return turn;
+    const int part = turn + parts_of_experts;
+    return part < shape.parts ? part : part - shape.parts;
+  };
   const auto place_of = [&](int part) {
     const int which = min(part / shape.expert_chunks, pairs);
     return Place{which, (part - which * shape.expert_chunks) * kChunkBlocks,
                  which < pairs ? shape.expert_blocks : shape.shared_blocks};
   };
-  TileRing<kStages, 0> ring(shared + warp * kStages * kTileCodesBytes);
+  unsigned char* const ring_memory = shared + warp * kStages * kTileCodesBytes;
+  TileRing<kStages, 0> ring(ring_memory);
   TileRun run;
-  int ask_part = warp;
-  const auto request = [&] {
-    if (run.left == 0 && ask_part < shape.parts) {
-      const Place place = place_of(ask_part);
+  int ask = warp;  // the turn with which the next run begins
+  const auto request = [&](int limit) {
+    if (run.left == 0 && ask < limit) {
+      const Place place = place_of(part_at(ask));
       const auto address =
           __shfl_sync(0xffffffffu, reinterpret_cast<uint64_t>(matrix), place.matrix);
       run = tile_run(reinterpret_cast<const std::byte*>(address), shape.tiles, place.row_blocks,
                      first_tile, 1, tiles, place.first_block);
-      ask_part += kWarps;
+      ask += kWarps;
     }
     ring.request(run);
   };
-  for (int i = 0; i < kStages; ++i) request();
-  if (a.ready == nullptr) {
+  if (!fetched) {
+    for (int i = 0; i < kStages; ++i) request(shape.parts);
     let_next_start();
     wait_for_inputs();
   }
 
-  for (int part = warp; part < shape.parts; part += kWarps) {
+  for (int turn = warp; turn < shape.parts; turn += kWarps) {
+    const int part = part_at(turn);
     const Place place = place_of(part);
     const bool expert = place.matrix < pairs;
+    const int limit = fetched ? turn + 1 : shape.parts;
+    if (fetched) {
+      const int32_t which = __shfl_sync(0xffffffffu, id, place.matrix);
+      if (expert) wait_until_ready_for_warp(a.ready + which);
+      ring = TileRing<kStages, 0>(ring_memory);  // empty: all it had was read
+      for (int i = 0; i < kStages; ++i) request(limit);
+    }
     const int count = min(kChunkBlocks, place.row_blocks - place.first_block);
     const PartInput in = load_part_input(expert ? a.hidden : a.shared_hidden,
                                          expert ? place.matrix : 0, place.first_block, count);
@@ -97,7 +113,7 @@ __global__ void __launch_bounds__(kWarps * 32) sum_experts(const Tiled5Sum a, co
                                               : multiply_part<0>(table, codes, in, count);
       if (lane % 4 == 0) sums[(tile * shape.parts + part) * 8 + lane / 4] = sum;
       __syncwarp();  // all lanes have read the stage that is filled next
-      request();
+      request(limit);
     }
   }
   __syncthreads();  // all chunk sums are written before they are added up

@@ -30,6 +30,7 @@ class NemotronH final : public Model {
   [[nodiscard]] Status forward(const StepBatch& step, const SequenceMemory& memory,
                                MutF32View logits, const StepObserver* observer) override;
   [[nodiscard]] Status check_finite() override;
+  [[nodiscard]] size_t give_back(size_t bytes) override { return experts_->give_back(bytes); }
   [[nodiscard]] std::vector<ExpertLayerStats> take_expert_stats() override {
     return experts_->take_stats();
   }

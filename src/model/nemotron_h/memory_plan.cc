@@ -118,7 +118,33 @@ Status check_room(const Plan& plan, const Backend& backend, size_t scratch) {
                   plan.advice(available)));
 }
 
+// Returns the bytes it took.
+Result<size_t> reserve_scratch(Backend& backend, const NemotronHConfig& config,
+                               const StepLimits& limits) {
+  const size_t before = backend.memory().allocated;
+  HLWQ_TRY(backend.reserve(scratch_needs(config, limits)));
+  const size_t after = backend.memory().allocated;
+  return after > before ? after - before : 0;
+}
+
 }  // namespace
+
+Result<ModelNeeds> measure_needs(Backend& backend, const NemotronHConfig& config,
+                                 const StepLimits& limits, const WeightBytes& weights, bool coded,
+                                 const SequenceBytes& sequence_bytes) {
+  HLWQ_TRY(check_limits(limits));
+  const bool integer = backend.compute() == Compute::kInt8;
+  const Plan plan(config, limits, weights, true, coded, integer, sequence_bytes);
+  HLWQ_TRY_ASSIGN(const size_t scratch, reserve_scratch(backend, config, limits));
+  return ModelNeeds{
+      .config = config,
+      .coded = coded,
+      .expert_bytes = weights.experts,
+      .embedding_bytes = weights.embeddings,
+      .other_bytes = weights.others,
+      .scratch_bytes = scratch,
+      .later_bytes = sum({plan.later(), backend.device() != Device::kHost ? kDriverBytes : 0})};
+}
 
 Result<size_t> prepare_memory(Backend& backend, const NemotronHConfig& config,
                               const StepLimits& limits, const WeightBytes& weights, bool coded,
@@ -126,19 +152,19 @@ Result<size_t> prepare_memory(Backend& backend, const NemotronHConfig& config,
   HLWQ_TRY(check_limits(limits));
   const bool integer = backend.compute() == Compute::kInt8;
   const bool refuses = backend.device() != Device::kHost;
-  const auto make_plan = [&] {
+  const auto make_plan = [&]() -> Result<Plan> {
     const Plan resident(config, limits, weights, true, coded, integer, sequence_bytes);
-    home.choose(backend, weights.experts,
-                sum({weights.others, weights.embeddings, resident.later(),
-                     refuses ? kDriverBytes : 0}));
+    HLWQ_TRY(home.choose(
+        backend, weights.experts,
+        sum({weights.others, weights.embeddings, resident.later(), refuses ? kDriverBytes : 0})));
     return Plan(config, limits, weights, home.on_device(), coded, integer, sequence_bytes);
   };
-  if (refuses) HLWQ_TRY(check_room(make_plan(), backend, 0));
-  const size_t before = backend.memory().allocated;
-  HLWQ_TRY(backend.reserve(scratch_needs(config, limits)));
-  const size_t after = backend.memory().allocated;
-  const size_t scratch = after > before ? after - before : 0;
-  const Plan plan = make_plan();
+  if (refuses) {
+    HLWQ_TRY_ASSIGN(const Plan first, make_plan());
+    HLWQ_TRY(check_room(first, backend, 0));
+  }
+  HLWQ_TRY_ASSIGN(const size_t scratch, reserve_scratch(backend, config, limits));
+  HLWQ_TRY_ASSIGN(const Plan plan, make_plan());
   if (refuses) HLWQ_TRY(check_room(plan, backend, scratch));
   const DeviceMemory memory = backend.memory();
   log(LogLevel::kInfo,

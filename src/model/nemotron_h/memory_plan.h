@@ -5,6 +5,7 @@
 #include "model/config.h"
 #include "model/expert_home.h"
 #include "model/model.h"
+#include "model/model_needs.h"
 #include "model/nemotron_h/placement.h"
 #include "ops/backend.h"
 
@@ -20,5 +21,11 @@ namespace hlwq::nemotron_h {
                                             const StepLimits& limits, const WeightBytes& weights,
                                             bool coded, ExpertHome& home,
                                             const SequenceBytes& sequence_bytes);
+
+// What prepare_memory would find, refusing nothing. Reserves the back end's scratch. Errors:
+// kInvalidArgument (limits), kOutOfMemory (scratch).
+[[nodiscard]] Result<ModelNeeds> measure_needs(Backend& backend, const NemotronHConfig& config,
+                                               const StepLimits& limits, const WeightBytes& weights,
+                                               bool coded, const SequenceBytes& sequence_bytes);
 
 }  // namespace hlwq::nemotron_h

@@ -15,6 +15,8 @@
 
 #include "model/nemotron_h/synthetic_weights.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -26,6 +28,7 @@
 #include "base/check.h"
 #include "base/float16.h"
 #include "base/random.h"
+#include "base/thread_pool.h"
 #include "ops/host_memory.h"
 #include "quant/codebook.h"
 #include "quant/layout.h"
@@ -83,12 +86,17 @@ Result<std::unique_ptr<SyntheticWeights>> SyntheticWeights::plan(const Synthetic
   return weights;
 }
 
-std::optional<Matrix> SyntheticWeights::form(const std::string& /*name*/, Kind kind, int64_t rows,
+std::optional<Matrix> SyntheticWeights::form(const std::string& name, Kind kind, int64_t rows,
                                              int64_t cols) {
   if (kind == Kind::kValues) return Matrix{.rows = rows, .cols = cols, .dtype = DType::kF32};
   // Checkpoints have their routers in BF16.
   if (kind == Kind::kPlainMatrix) return Matrix{.rows = rows, .cols = cols, .dtype = DType::kBF16};
-  HLWQ_CHECK(rows % kTileRows == 0);  // else padding would need norms of 0
+  if (rows % kTileRows != 0) {  // padding would need norms of 0
+    refuse({ErrorCode::kUnsupported,
+            fmt::format("synthetic weights: {} has {} rows, wanted a multiple of {}", name, rows,
+                        kTileRows)});
+    return std::nullopt;
+  }
   return Matrix{.rows = rows, .cols = cols, .grid = grid_, .layout = CodeLayout::kTiled5};
 }
 
@@ -120,7 +128,13 @@ void SyntheticWeights::fill_coded(const PlacedParameter& parameter, uint64_t see
                                   bool on_host) const {
   const auto fill = [&](std::byte* to, size_t bytes, uint64_t with, uint64_t keep, uint64_t set) {
     if (!on_host) return backend.fill_random(to, bytes, with, keep, set);
-    fill_random_range(to, 0, bytes, with, keep, set);
+    constexpr int64_t kWord = sizeof(uint64_t), kTaskWords = 1 << 16;
+    const auto all = static_cast<int64_t>(bytes);
+    ThreadPool(backend.threads())
+        .run_ranges((all + kWord - 1) / kWord, kTaskWords, [&](int64_t begin, int64_t end) {
+          fill_random_range(to, static_cast<size_t>(begin * kWord),
+                            static_cast<size_t>(std::min(end * kWord, all)), with, keep, set);
+        });
   };
   const CodedShape shape = parameter.form.coded_shape();
   auto* const memory = const_cast<std::byte*>(parameter.form.data);

@@ -62,8 +62,8 @@ struct ModelWeights {
 
   std::vector<std::unique_ptr<const LevelGrid>> grids;  // distinct level tables, on the host
   Buffer memory;                                        // of everything else but
-  Buffer embedding_memory;                              // the embeddings, when they are not the head
-  std::vector<Buffer> expert_memory;                    // one a MoE layer, in order
+  Buffer embedding_memory;            // the embeddings, when they are not the head
+  std::vector<Buffer> expert_memory;  // one a MoE layer, in order
 };
 
 // Told of every parameter in the order of the layers. `name` is NVIDIA's.

@@ -21,12 +21,9 @@ int multiplied(size_t b) { return 2 + static_cast<int>(b); }
 
 }  // namespace
 
-ExpertStream::ExpertStream(Backend& backend, const ExpertStore& store, const SlotPool& slots,
+ExpertStream::ExpertStream(Backend& backend, ExpertStore& store, const SlotPool& slots,
                            const ExpertCache& cache, ExpertAddress* table)
     : backend_(backend), store_(store), slots_(slots), cache_(cache), table_(table) {
-  buffers_ = slots.size() > 1 ? 2 : 1;
-  part_slots_ = std::clamp<int64_t>(kBufferBytes / store.slot_bytes(), 1,
-                                    slots.size() / static_cast<int64_t>(buffers_));
   choices_.resize(static_cast<size_t>(store.experts()));
   addresses_.resize(choices_.size());
   slot_of_.resize(static_cast<size_t>(cache.shape.keys()));
@@ -34,8 +31,7 @@ ExpertStream::ExpertStream(Backend& backend, const ExpertStore& store, const Slo
 }
 
 std::byte* ExpertStream::buffer_slot(const Part& part, size_t index) const {
-  return slots_.slot(static_cast<int64_t>(part.buffer) * part_slots_ +
-                     static_cast<int64_t>(index));
+  return slots_.slot(static_cast<int64_t>(part.buffer) * part_slots_ + static_cast<int64_t>(index));
 }
 
 bool ExpertStream::in_slot(int64_t layer, size_t expert) const {
@@ -55,6 +51,10 @@ void ExpertStream::count_choices(const ExpertsArgs& args) {
 
 void ExpertStream::start_step() {
   ahead_.clear();
+  next_buffer_ = 0;
+  buffers_ = slots_.size() > 1 ? 2 : 1;
+  part_slots_ = std::clamp<int64_t>(kBufferBytes / store_.slot_bytes(), 1,
+                                    slots_.size() / static_cast<int64_t>(buffers_));
   backend_.download(slot_of_.data(), cache_.slot_of, slot_of_.size() * sizeof(int32_t));
   std::vector<ExpertSlot> taken(buffers_ * static_cast<size_t>(part_slots_));
   backend_.download(taken.data(), cache_.slots, taken.size() * sizeof(ExpertSlot));

@@ -20,7 +20,7 @@ class ExpertStream {
  public:
   // The buffers are the pool's first slots: a streamed step empties them, the cache fills them
   // again. `cache` lies on the device; `table` there too, [experts]. All must outlive this.
-  ExpertStream(Backend& backend, const ExpertStore& store, const SlotPool& slots,
+  ExpertStream(Backend& backend, ExpertStore& store, const SlotPool& slots,
                const ExpertCache& cache, ExpertAddress* table);
 
   // The experts op of a layer. Layers come in order, from 0 for each step. Waits for the device.
@@ -41,7 +41,8 @@ class ExpertStream {
   };
 
   void count_choices(const ExpertsArgs& args);
-  // Reads where experts are, and takes the buffers' slots out of the cache.
+  // Sizes the buffers by the pool, which may have become smaller, reads where experts are, and
+  // takes the buffers' slots out of the cache.
   void start_step();
   [[nodiscard]] Part& add_part(std::vector<Part>& parts, size_t first);
   [[nodiscard]] bool in_slot(int64_t layer, size_t expert) const;
@@ -53,13 +54,13 @@ class ExpertStream {
   [[nodiscard]] Status copy_ahead(int64_t layer);
 
   Backend& backend_;
-  const ExpertStore& store_;
+  ExpertStore& store_;
   const SlotPool& slots_;
   ExpertCache cache_;
   ExpertAddress* table_;
-  int64_t part_slots_ = 0;   // of a buffer
-  size_t buffers_ = 0;       // two, or one when the pool is a single slot
-  size_t next_buffer_ = 0;   // they take turns, from layer to layer too
+  int64_t part_slots_ = 0;  // of a buffer
+  size_t buffers_ = 0;      // two, or one when the pool is a single slot
+  size_t next_buffer_ = 0;  // they take turns, from layer to layer too
 
   std::vector<int32_t> ids_, choices_, slot_of_;
   std::vector<ExpertAddress> addresses_;

@@ -17,18 +17,26 @@ struct OffloadOptions {
   int64_t slots_per_layer = 0;  // 0: what the budget leaves
   int64_t vram_bytes = 0;       // of the device, for everything on it
   CachePolicy policy = CachePolicy::kLru;
-  std::string hotness_file;  // read at the start, if there is one; empty: none
+  std::string hotness_file = {};  // read at the start, if there is one; empty: none
+  // The experts go to a scratch file in this folder when host memory is too short for them, or in
+  // any case; empty: a load that is too large is refused.
+  std::string file_folder = {};
+  bool always_file = false;
+  size_t piece_bytes = kSlotPieceBytes;  // of slots that are allocated, and given back, together
 };
 
 class OffloadHome final : public ExpertHome {
  public:
   explicit OffloadHome(OffloadOptions options) : options_(std::move(options)) {}
 
-  void choose(const Backend& backend, size_t expert_bytes, size_t other_bytes) override;
+  [[nodiscard]] Status choose(const Backend& backend, size_t expert_bytes,
+                              size_t other_bytes) override;
   [[nodiscard]] bool on_device() const override { return resident_; }
-  [[nodiscard]] bool device_reaches() const override { return resident_ || !refused_; }
+  [[nodiscard]] bool device_reaches() const override {
+    return resident_ || (!refused_ && !in_file_);
+  }
   // Host memory in huge pages, pinned. Where the system refuses to pin it, plain memory, said in a
-  // warning: experts then go through the driver's own staging.
+  // warning: experts then go through the driver's own staging. Or a mapping of the scratch file.
   [[nodiscard]] Result<Buffer> allocate(Backend& backend, size_t bytes,
                                         std::string_view what) override;
   // Errors: kOutOfMemory (the budget leaves not one slot), as OffloadedExperts::create.
@@ -40,13 +48,16 @@ class OffloadHome final : public ExpertHome {
   [[nodiscard]] Status save_hotness() const;
 
  private:
+  [[nodiscard]] Result<Buffer> map_of_file(size_t bytes, std::string_view what);
   [[nodiscard]] Result<int64_t> slots_for(const Backend& backend, const ExpertStore& store,
                                           size_t later_bytes) const;
 
   OffloadOptions options_;
   bool resident_ = false;  // everything fits the budget
-  bool refused_ = false;   // pinning
-  std::vector<Buffer> pins_;
+  bool in_file_ = false;
+  bool refused_ = false;                    // pinning
+  uint64_t file_bytes_ = 0, file_end_ = 0;  // reserved, given away
+  ExpertMemory memory_;
   const OffloadedExperts* runner_ = nullptr;  // made here, not owned
 };
 

@@ -3,52 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
-#include <numeric>
 #include <utility>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "base/units.h"
+#include "runtime/experts/slot_budget.h"
 
 namespace hlwq {
-namespace {
-
-// A layer keeps at least this part of an even share of the slots.
-constexpr int64_t kLeastShare = 4;
-
-// Which expert begins in which slot: keys, the hottest last, because streamed steps take the first
-// slots.
-std::vector<int32_t> first_residents(const ExpertCacheShape& shape,
-                                     const std::vector<float>& hotness) {
-  std::vector<int32_t> keys(static_cast<size_t>(shape.keys()));
-  // Experts 0 of all layers, experts 1, ...
-  for (size_t i = 0; i < keys.size(); ++i) {
-    const auto at = static_cast<int64_t>(i);
-    keys[i] = static_cast<int32_t>(at % shape.layers * shape.experts + at / shape.layers);
-  }
-  if (!hotness.empty())
-    std::stable_sort(keys.begin(), keys.end(), [&](int32_t a, int32_t b) {
-      return hotness[static_cast<size_t>(a)] > hotness[static_cast<size_t>(b)];
-    });
-  keys.resize(static_cast<size_t>(std::min(shape.slots, shape.keys())));
-  std::reverse(keys.begin(), keys.end());
-  return keys;
-}
-
-// Experts that at least one of so many tokens chooses when every choice is as likely.
-double experts_met(int64_t experts, int64_t used, int64_t tokens) {
-  const double missed = 1.0 - static_cast<double>(used) / static_cast<double>(experts);
-  return static_cast<double>(experts) * (1.0 - std::pow(missed, static_cast<double>(tokens)));
-}
-
-}  // namespace
-
-int64_t OffloadedExperts::bookkeeping_bytes(const ExpertCacheShape& shape) {
-  return lay_out_cache(shape, nullptr).bytes +
-         shape.experts * static_cast<int64_t>(sizeof(ExpertAddress));
-}
-
 Result<std::unique_ptr<OffloadedExperts>> OffloadedExperts::create(
     Backend& backend, ExpertStore store, const ExpertCacheOptions& options) {
   std::unique_ptr<OffloadedExperts> experts(new OffloadedExperts(backend, std::move(store)));
@@ -63,7 +26,7 @@ Status OffloadedExperts::create_cache(const ExpertCacheOptions& options) {
   HLWQ_CHECK(options.hotness.empty() || static_cast<int64_t>(options.hotness.size()) == keys);
   slots_ = SlotPool::allocate(backend_,
                               std::clamp<int64_t>(options.slots, 1, std::min(keys, kMostSlots)),
-                              store_.slot_bytes());
+                              store_.slot_bytes(), options.piece_bytes);
   if (slots_.size() == 0)
     return fail(ErrorCode::kOutOfMemory,
                 fmt::format("no room for a single expert of {} on {}",
@@ -72,7 +35,7 @@ Status OffloadedExperts::create_cache(const ExpertCacheOptions& options) {
       .layers = store_.layers(),
       .experts = store_.experts(),
       .slots = slots_.size(),
-      .least_per_layer = slots_.size() / (kLeastShare * store_.layers()),
+      .least_per_layer = least_per_layer(slots_.size(), store_.layers()),
       .policy = options.policy};
   const auto bytes = static_cast<size_t>(lay_out_cache(shape, nullptr).bytes);
   HLWQ_TRY_ASSIGN(state_, backend_.allocate(bytes, "state of the expert cache"));
@@ -120,14 +83,10 @@ Status OffloadedExperts::fill_slots(const std::vector<int32_t>& keys) {
 }
 
 // By the shape of the step alone: every step of a shape goes the same way. What would turn the
-// whole cache over in one pass of the layers is streamed, so that it stays what decode steps made
-// it.
+// whole cache over is streamed, so that it stays what decode steps made it.
 bool OffloadedExperts::repeats(int64_t tokens) const {
-  if (!store_.pinned()) return false;
-  if (tokens == 1) return true;
-  return experts_met(store_.experts(), store_.experts_used(), tokens) *
-             static_cast<double>(store_.layers()) <=
-         static_cast<double>(slots_.size());
+  return store_.pinned() && !is_streamed(store_.layers(), store_.experts(), store_.experts_used(),
+                                         tokens, slots_.size());
 }
 
 Status OffloadedExperts::run(int64_t moe_layer, const RoutedTokens& routed, MutF32View y) {
@@ -163,6 +122,32 @@ std::vector<ExpertLayerStats> OffloadedExperts::take_stats() {
     streamed = {};
   }
   return stats;
+}
+
+// The state keeps its shape, which recorded steps know: the slots that are gone are marked.
+size_t OffloadedExperts::give_back(size_t bytes) {
+  backend_.synchronize();
+  const size_t dropped = slots_.drop_last(bytes);
+  if (dropped == 0) return 0;
+  std::vector<ExpertSlot> slots(static_cast<size_t>(cache_.shape.slots));
+  std::vector<int32_t> slot_of(static_cast<size_t>(cache_.shape.keys()));
+  std::vector<int32_t> held(static_cast<size_t>(cache_.shape.layers));
+  backend_.download(slots.data(), cache_.slots, slots.size() * sizeof(ExpertSlot));
+  backend_.download(slot_of.data(), cache_.slot_of, slot_of.size() * sizeof(int32_t));
+  backend_.download(held.data(), cache_.held, held.size() * sizeof(int32_t));
+  for (auto s = static_cast<size_t>(slots_.size()); s < slots.size(); ++s) {
+    if (slots[s].key >= 0) {
+      slot_of[static_cast<size_t>(slots[s].key)] = -1;
+      --held[static_cast<size_t>(slots[s].key / cache_.shape.experts)];
+    }
+    slots[s].key = kNoSlot;
+  }
+  backend_.upload(cache_.slots, slots.data(), slots.size() * sizeof(ExpertSlot));
+  backend_.upload(cache_.slot_of, slot_of.data(), slot_of.size() * sizeof(int32_t));
+  backend_.upload(cache_.held, held.data(), held.size() * sizeof(int32_t));
+  log(LogLevel::kWarning, fmt::format("{} of expert slots given back for other uses; {} slots stay",
+                                      format_bytes(static_cast<int64_t>(dropped)), slots_.size()));
+  return dropped;
 }
 
 size_t OffloadedExperts::device_bytes() const {

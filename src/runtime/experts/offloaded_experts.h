@@ -24,6 +24,7 @@ struct ExpertCacheOptions {
   // [layers * experts] how much each was used before: the hottest begin in slots. Empty: the first
   // of every layer do.
   std::vector<float> hotness;
+  size_t piece_bytes = kSlotPieceBytes;
 };
 
 class OffloadedExperts final : public ExpertRunner {
@@ -36,15 +37,13 @@ class OffloadedExperts final : public ExpertRunner {
   [[nodiscard]] Status run(int64_t moe_layer, const RoutedTokens& routed, MutF32View y) override;
   [[nodiscard]] bool repeats(int64_t tokens) const override;
   [[nodiscard]] std::vector<ExpertLayerStats> take_stats() override;
+  [[nodiscard]] size_t give_back(size_t bytes) override;
   [[nodiscard]] size_t device_bytes() const override;
 
   [[nodiscard]] int64_t slots() const { return slots_.size(); }
   [[nodiscard]] HotnessShape hotness_shape() const { return {store_.layers(), store_.experts()}; }
   // [layers * experts] how much each was used, late uses weighing more. Waits for the device.
   [[nodiscard]] std::vector<float> hotness() const;
-
-  // Bytes of device memory beside the slots, for so many of them.
-  [[nodiscard]] static int64_t bookkeeping_bytes(const ExpertCacheShape& shape);
 
  private:
   OffloadedExperts(Backend& backend, ExpertStore store)

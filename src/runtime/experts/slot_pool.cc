@@ -4,16 +4,11 @@
 #include <utility>
 
 namespace hlwq {
-namespace {
-
-constexpr int64_t kPieceBytes = int64_t{512} << 20;
-
-}  // namespace
-
-SlotPool SlotPool::allocate(Backend& backend, int64_t wanted, int64_t slot_bytes) {
+SlotPool SlotPool::allocate(Backend& backend, int64_t wanted, int64_t slot_bytes,
+                            size_t piece_bytes) {
   SlotPool pool;
   // After a refusal smaller pieces are tried: what is left may still hold some slots.
-  for (int64_t piece = std::max<int64_t>(1, kPieceBytes / slot_bytes);
+  for (int64_t piece = std::max<int64_t>(1, static_cast<int64_t>(piece_bytes) / slot_bytes);
        piece > 0 && pool.size() < wanted;) {
     const int64_t slots = std::min(piece, wanted - pool.size());
     auto memory = backend.allocate(static_cast<size_t>(slots * slot_bytes), "expert slots");
@@ -21,10 +16,22 @@ SlotPool SlotPool::allocate(Backend& backend, int64_t wanted, int64_t slot_bytes
       piece = slots / 2;
       continue;
     }
+    pool.first_slots_.push_back(pool.size());
     for (int64_t i = 0; i < slots; ++i) pool.slots_.push_back(memory->data() + i * slot_bytes);
     pool.pieces_.push_back(std::move(*memory));
   }
   return pool;
+}
+
+size_t SlotPool::drop_last(size_t bytes) {
+  size_t dropped = 0;
+  while (dropped < bytes && pieces_.size() > 1) {
+    dropped += pieces_.back().bytes();
+    pieces_.pop_back();
+    slots_.resize(static_cast<size_t>(first_slots_.back()));
+    first_slots_.pop_back();
+  }
+  return dropped;
 }
 
 size_t SlotPool::bytes() const {

@@ -11,17 +11,26 @@
 
 namespace hlwq {
 
+inline constexpr size_t kSlotPieceBytes = size_t{256} << 20;
+
 class SlotPool {
  public:
-  // Up to `wanted` slots of `slot_bytes`: as many as the device gives, perhaps none.
-  static SlotPool allocate(Backend& backend, int64_t wanted, int64_t slot_bytes);
+  // Up to `wanted` slots of `slot_bytes`, as many together as `piece_bytes` hold: as many as the
+  // device gives, perhaps none.
+  static SlotPool allocate(Backend& backend, int64_t wanted, int64_t slot_bytes,
+                           size_t piece_bytes = kSlotPieceBytes);
 
   [[nodiscard]] int64_t size() const { return static_cast<int64_t>(slots_.size()); }
   [[nodiscard]] std::byte* slot(int64_t index) const { return slots_[static_cast<size_t>(index)]; }
   [[nodiscard]] size_t bytes() const;
 
+  // Frees the last slots, a piece of memory at a time but never the first piece, until `bytes` or
+  // more are free; returns how much that was. Nothing may be using them.
+  size_t drop_last(size_t bytes);
+
  private:
   std::vector<Buffer> pieces_;
+  std::vector<int64_t> first_slots_;  // of each piece
   std::vector<std::byte*> slots_;
 };
 

@@ -1,0 +1,18 @@
+#pragma once
+// What engine options mean for a model's steps and the memory of its sequences.
+
+#include <cstdint>
+
+#include "hlwq/options.h"
+#include "model/model.h"
+#include "ops/backend.h"
+
+namespace hlwq {
+
+// Tokens. Logs a warning for more than the model was made for.
+[[nodiscard]] int64_t choose_context(const EngineOptions& options, const NemotronHConfig& config);
+[[nodiscard]] StepLimits step_limits(const EngineOptions& options, int64_t context);
+// Of the sequences that are kept side by side. `device` must outlive the result.
+[[nodiscard]] SequenceBytes sequence_bytes_of(const EngineOptions& options, const Backend& device);
+
+}  // namespace hlwq
