@@ -28,7 +28,7 @@ struct EngineOptions {
   std::string base = {};
   std::string vram = {};
   std::string moe_expert_cache_size = "all";
-  std::string cache_policy = "lru";
+  std::string cache_policy = "frecency";
   std::string cpu_experts = "auto";
   std::string expert_use = "auto";
   std::string expert_file = "auto";
@@ -90,7 +90,7 @@ struct EngineOptions {
       self.moe_expert_cache_size);
     v(OptionField{.name = "cache-policy",
                   .help = "which expert leaves the GPU first",
-                  .choices = {"lru", "lfru", "fifo", "lfu"}},
+                  .choices = {"lru", "lfru", "fifo", "frecency"}},
       self.cache_policy);
     v(OptionField{.name = "cpu-experts",
                   .help = "misses computed on the CPU: auto, off or a share from 0 to 1"},

@@ -31,8 +31,8 @@ CachePolicy cache_policy_of(const std::string& name) {
   if (name == "lru") return CachePolicy::kLru;
   if (name == "lfru") return CachePolicy::kLfru;
   if (name == "fifo") return CachePolicy::kFifo;
-  HLWQ_CHECK(name == "lfu");
-  return CachePolicy::kLfu;
+  HLWQ_CHECK(name == "frecency");
+  return CachePolicy::kFrecency;
 }
 
 Result<std::unique_ptr<OffloadHome>> choose_experts(const EngineOptions& options,

@@ -27,7 +27,7 @@ struct PlanInputs {
   int64_t slot_bytes = 0;  // of the largest expert; no routed experts: all of this is 0
   RoutingShape shape = {};
   PlanSpeed speed = {};
-  CachePolicy policy = CachePolicy::kLru;
+  CachePolicy policy = CachePolicy::kFrecency;
   Routing routing = {};  // of the steps; its batch is what is planned for
   bool traced = false;
 };

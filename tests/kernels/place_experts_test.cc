@@ -54,7 +54,7 @@ void expect_same(const TestCache& got, const TestCache& want, int64_t layer,
 TEST_P(PlaceExperts, MakesTheMovesOfTheHost) {
   const auto backend = make({});
   for (const CachePolicy policy :
-       {CachePolicy::kLru, CachePolicy::kLfru, CachePolicy::kFifo, CachePolicy::kLfu}) {
+       {CachePolicy::kLru, CachePolicy::kLfru, CachePolicy::kFifo, CachePolicy::kFrecency}) {
     for (const ExpertCacheShape& shape :
          {ExpertCacheShape{.layers = 3, .experts = 20, .slots = 12, .least_per_layer = 2},
           ExpertCacheShape{.layers = 1, .experts = 7, .slots = 1},

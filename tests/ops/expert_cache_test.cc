@@ -57,7 +57,7 @@ TEST_P(Policies, KeepsItsPromises) {
 
 INSTANTIATE_TEST_SUITE_P(All, Policies,
                          testing::Values(CachePolicy::kLru, CachePolicy::kLfru, CachePolicy::kFifo,
-                                         CachePolicy::kLfu));
+                                         CachePolicy::kFrecency));
 
 // A layer that uses a single expert keeps its least, and no more.
 TEST(ExpertCache, LeavesEveryLayerItsLeast) {

@@ -15,7 +15,7 @@ namespace {
 
 constexpr RoutingShape kShape = {.layers = 3, .experts = 24, .used = 4};
 constexpr CachePolicy kPolicies[] = {CachePolicy::kLru, CachePolicy::kLfru, CachePolicy::kFifo,
-                                     CachePolicy::kLfu};
+                                     CachePolicy::kFrecency};
 
 // Expert of rank r is as likely as (r + 1)^-skew, ranks by layer in another order, and every
 // `phase` steps too (0: never).
@@ -112,18 +112,19 @@ TEST(CacheSimulator, EvenRoutingHitsByTheShareOfSlots) {
 TEST(CacheSimulator, CountsOfUseServeASteadySkew) {
   const Routing routing = skewed_routing(1.2, 2000, 0, 11);
   for (const int64_t slots : {12, 24, 36})
-    EXPECT_GE(simulate_cache(routing, slots, CachePolicy::kLfu, 500).hits,
+    EXPECT_GE(simulate_cache(routing, slots, CachePolicy::kFrecency, 500).hits,
               simulate_cache(routing, slots, CachePolicy::kLru, 500).hits);
 }
 
 TEST(CacheSimulator, ACurveIsItsPoints) {
   const Routing routing = skewed_routing(1.0, 100, 0, 12);
   const std::vector<int64_t> slots = {3, 30, 72};
-  const auto curve = simulate_curve(routing, slots, CachePolicy::kLfu, 10);
+  const auto curve = simulate_curve(routing, slots, CachePolicy::kFrecency, 10);
   ASSERT_EQ(curve.size(), 3u);
   for (size_t i = 0; i < 3; ++i) {
     EXPECT_EQ(curve[i].slots, slots[i]);
-    EXPECT_EQ(curve[i].policy.hits, simulate_cache(routing, slots[i], CachePolicy::kLfu, 10).hits);
+    EXPECT_EQ(curve[i].policy.hits,
+              simulate_cache(routing, slots[i], CachePolicy::kFrecency, 10).hits);
     EXPECT_EQ(curve[i].optimum.hits, simulate_optimum(routing, slots[i], 10).hits);
   }
 }

@@ -32,7 +32,7 @@ std::string name_of(const Place& place) {
   static const std::map<CachePolicy, std::string> names = {{CachePolicy::kLru, "lru"},
                                                            {CachePolicy::kLfru, "lfru"},
                                                            {CachePolicy::kFifo, "fifo"},
-                                                           {CachePolicy::kLfu, "lfu"}};
+                                                           {CachePolicy::kFrecency, "frecency"}};
   std::string backend = place.backend;
   std::replace(backend.begin(), backend.end(), '-', '_');
   return backend + "_" + names.at(place.policy);
@@ -89,10 +89,11 @@ TEST_P(EqualityMatrix, GivesTheBitsOfResidentExperts) {
 INSTANTIATE_TEST_SUITE_P(
     Tiny, EqualityMatrix,
     testing::Values(Place{"far-copies", CachePolicy::kLru}, Place{"far-copies", CachePolicy::kLfru},
-                    Place{"far-copies", CachePolicy::kFifo}, Place{"far-copies", CachePolicy::kLfu},
+                    Place{"far-copies", CachePolicy::kFifo},
+                    Place{"far-copies", CachePolicy::kFrecency},
                     Place{"far-ops", CachePolicy::kLru}, Place{"cuda", CachePolicy::kLru},
                     Place{"cuda", CachePolicy::kLfru}, Place{"cuda", CachePolicy::kFifo},
-                    Place{"cuda", CachePolicy::kLfu}),
+                    Place{"cuda", CachePolicy::kFrecency}),
     [](const auto& test) { return name_of(test.param); });
 
 class OnADevice : public testing::TestWithParam<std::string> {

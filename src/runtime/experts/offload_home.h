@@ -16,13 +16,13 @@ namespace hlwq {
 struct OffloadOptions {
   int64_t slots_per_layer = 0;  // 0: what the budget leaves
   int64_t vram_bytes = 0;       // of the device, for everything on it
-  CachePolicy policy = CachePolicy::kLru;
+  CachePolicy policy = CachePolicy::kFrecency;
   std::string hotness_file = {};  // read at the start, if there is one; empty: none
   // The experts go to a scratch file in this folder when host memory is too short for them, or in
   // any case; empty: a load that is too large is refused.
   std::string file_folder = {};
   bool always_file = false;
-  size_t piece_bytes = kSlotPieceBytes;  // of slots that are allocated, and given back, together
+  size_t piece_bytes = 0;  // of slots that are allocated, and given back, together; 0: as it suits
 };
 
 class OffloadHome final : public ExpertHome {

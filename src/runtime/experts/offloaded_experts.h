@@ -20,11 +20,11 @@ namespace hlwq {
 
 struct ExpertCacheOptions {
   int64_t slots = 0;  // wanted, of all layers together
-  CachePolicy policy = CachePolicy::kLru;
+  CachePolicy policy = CachePolicy::kFrecency;
   // [layers * experts] how much each was used before: the hottest begin in slots. Empty: the first
   // of every layer do.
   std::vector<float> hotness;
-  size_t piece_bytes = kSlotPieceBytes;
+  size_t piece_bytes = 0;  // as OffloadOptions
 };
 
 class OffloadedExperts final : public ExpertRunner {

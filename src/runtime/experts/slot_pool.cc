@@ -7,9 +7,11 @@ namespace hlwq {
 SlotPool SlotPool::allocate(Backend& backend, int64_t wanted, int64_t slot_bytes,
                             size_t piece_bytes) {
   SlotPool pool;
+  constexpr int64_t kPieces = 16;
+  const int64_t slots_of_piece = piece_bytes > 0 ? static_cast<int64_t>(piece_bytes) / slot_bytes
+                                                 : (wanted + kPieces - 1) / kPieces;
   // After a refusal smaller pieces are tried: what is left may still hold some slots.
-  for (int64_t piece = std::max<int64_t>(1, static_cast<int64_t>(piece_bytes) / slot_bytes);
-       piece > 0 && pool.size() < wanted;) {
+  for (int64_t piece = std::max<int64_t>(1, slots_of_piece); piece > 0 && pool.size() < wanted;) {
     const int64_t slots = std::min(piece, wanted - pool.size());
     auto memory = backend.allocate(static_cast<size_t>(slots * slot_bytes), "expert slots");
     if (!memory) {

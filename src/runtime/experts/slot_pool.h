@@ -11,14 +11,12 @@
 
 namespace hlwq {
 
-inline constexpr size_t kSlotPieceBytes = size_t{256} << 20;
-
 class SlotPool {
  public:
-  // Up to `wanted` slots of `slot_bytes`, as many together as `piece_bytes` hold: as many as the
-  // device gives, perhaps none.
+  // Up to `wanted` slots of `slot_bytes`, as many together as `piece_bytes` hold (0: a sixteenth of
+  // them, since each piece costs a driver something): as many as the device gives, perhaps none.
   static SlotPool allocate(Backend& backend, int64_t wanted, int64_t slot_bytes,
-                           size_t piece_bytes = kSlotPieceBytes);
+                           size_t piece_bytes = 0);
 
   [[nodiscard]] int64_t size() const { return static_cast<int64_t>(slots_.size()); }
   [[nodiscard]] std::byte* slot(int64_t index) const { return slots_[static_cast<size_t>(index)]; }
