@@ -64,7 +64,14 @@ class FarBackend final : public Backend {
     if (refuses_pins_) return fail(ErrorCode::kUnsupported, "no pins today");
     return inner_->pin(host, bytes);
   }
+  // Like a driver it refuses a copy that is not within one allocation.
   void copy_beside(void* to, const void* from, size_t bytes) override {
+    auto region = regions().upper_bound(to);
+    HLWQ_CHECK(region != regions().begin());
+    --region;
+    const auto offset =
+        static_cast<size_t>(static_cast<std::byte*>(to) - static_cast<std::byte*>(region->first));
+    HLWQ_CHECK(offset + bytes <= region->second);
     const Op copy = [this, to, from, bytes] {
       const Access access(*this);
       std::memcpy(to, from, bytes);

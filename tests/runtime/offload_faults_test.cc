@@ -175,6 +175,21 @@ TEST_F(OffloadFaults, KeepsTheBudget) {
   }
 }
 
+// Pieces whose memory happens to touch are pieces all the same.
+TEST(SlotPool, KnowsTheEdgesOfItsPieces) {
+  FarBackend backend(*make_cpu_backend({.threads = 1}));
+  SlotPool pool = SlotPool::allocate(backend, 10, 4096, 3 * 4096);
+  ASSERT_EQ(pool.size(), 10);
+  for (int64_t slot = 0; slot < 10; ++slot)
+    EXPECT_EQ(pool.next_follows(slot), slot % 3 != 2 && slot != 9) << slot;
+  EXPECT_EQ(pool.drop_last(1), 4096u);
+  EXPECT_EQ(pool.drop_last(4097), 3u * 4096);
+  EXPECT_EQ(pool.drop_last(4 * 4096), 3u * 4096);
+  EXPECT_EQ(pool.size(), 3);
+  EXPECT_FALSE(pool.next_follows(2));
+  EXPECT_EQ(pool.drop_last(1), 0u) << "the first piece stays";
+}
+
 class HotnessFile : public testing::Test {
  protected:
   void SetUp() override {

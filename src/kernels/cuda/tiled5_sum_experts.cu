@@ -34,6 +34,8 @@ struct Place {
   int matrix, first_block, row_blocks;
 };
 
+// kFetched: the experts' matrices may still be on their way.
+template <bool kFetched>
 __global__ void __launch_bounds__(kWarps * 32) sum_experts(const Tiled5Sum a, const Shape shape) {
   extern __shared__ __align__(16) unsigned char shared[];
   const auto pairs = static_cast<int>(a.pairs);
@@ -52,8 +54,7 @@ __global__ void __launch_bounds__(kWarps * 32) sum_experts(const Tiled5Sum a, co
   // (tiled5_one.cu). The matrices may not, while they are still being fetched: then a part's codes
   // are asked for when its matrix has arrived, those of the shared expert first. A lane for each
   // matrix, the shared one after the experts.
-  const bool fetched = a.ready != nullptr;
-  if (fetched) {
+  if constexpr (kFetched) {
     let_next_start();
     wait_for_inputs();
   }
@@ -62,7 +63,7 @@ __global__ void __launch_bounds__(kWarps * 32) sum_experts(const Tiled5Sum a, co
   const int parts_of_experts = pairs * shape.expert_chunks;
   // The part that is number `turn` to be done.
   const auto part_at = [&](int turn) {
-    if (!fetched) return turn;
+    if constexpr (!kFetched) return turn;
     const int part = turn + parts_of_experts;
     return part < shape.parts ? part : part - shape.parts;
   };
@@ -86,7 +87,7 @@ __global__ void __launch_bounds__(kWarps * 32) sum_experts(const Tiled5Sum a, co
     }
     ring.request(run);
   };
-  if (!fetched) {
+  if constexpr (!kFetched) {
     for (int i = 0; i < kStages; ++i) request(shape.parts);
     let_next_start();
     wait_for_inputs();
@@ -96,8 +97,8 @@ __global__ void __launch_bounds__(kWarps * 32) sum_experts(const Tiled5Sum a, co
     const int part = part_at(turn);
     const Place place = place_of(part);
     const bool expert = place.matrix < pairs;
-    const int limit = fetched ? turn + 1 : shape.parts;
-    if (fetched) {
+    const int limit = kFetched ? turn + 1 : shape.parts;
+    if constexpr (kFetched) {
       const int32_t which = __shfl_sync(0xffffffffu, id, place.matrix);
       if (expert) wait_until_ready_for_warp(a.ready + which);
       ring = TileRing<kStages, 0>(ring_memory);  // empty: all it had was read
@@ -168,8 +169,9 @@ void tiled5_sum_experts(const Tiled5Sum& args, const DeviceLimits& device, cudaS
     return shared_bytes_for(pairs, shape.parts, shape.most_tiles);
   };
   while (shared_bytes() > device.shared_bytes && shape.most_tiles > 1) ctas *= 2;
-  allow_shared_bytes(sum_experts, device);
-  launch(sum_experts,
+  const auto kernel = args.ready == nullptr ? sum_experts<false> : sum_experts<true>;
+  allow_shared_bytes(kernel, device);
+  launch(kernel,
          {.grid = static_cast<unsigned>(ctas),
           .block = kWarps * 32,
           .shared_bytes = shared_bytes(),

@@ -30,8 +30,12 @@ ExpertStream::ExpertStream(Backend& backend, ExpertStore& store, const SlotPool&
   counts_.resize(static_cast<size_t>(store.layers()));
 }
 
+int64_t ExpertStream::slot_index(const Part& part, size_t index) const {
+  return static_cast<int64_t>(part.buffer) * part_slots_ + static_cast<int64_t>(index);
+}
+
 std::byte* ExpertStream::buffer_slot(const Part& part, size_t index) const {
-  return slots_.slot(static_cast<int64_t>(part.buffer) * part_slots_ + static_cast<int64_t>(index));
+  return slots_.slot(slot_index(part, index));
 }
 
 bool ExpertStream::in_slot(int64_t layer, size_t expert) const {
@@ -123,13 +127,12 @@ void ExpertStream::cut(int64_t layer) {
 Status ExpertStream::start_copies(int64_t layer, const Part& part) {
   if (part.copied.empty()) return {};
   backend_.wait(Queue::kCopies, multiplied(part.buffer));
-  const int64_t stride = store_.slot_bytes();
-  const bool dense = stride == store_.record(layer).bytes;
+  const bool dense = store_.slot_bytes() == store_.record(layer).bytes;
   for (size_t i = 0, next; i < part.copied.size(); i = next) {
     // Neighbours go together where both sides are without gaps.
     for (next = i + 1; next < part.copied.size(); ++next)
       if (!dense || part.copied[next] != part.copied[next - 1] + 1 ||
-          buffer_slot(part, next) != buffer_slot(part, next - 1) + stride)
+          !slots_.next_follows(slot_index(part, next - 1)))
         break;
     HLWQ_TRY(store_.copy(backend_, layer, part.copied[i], static_cast<int64_t>(next - i),
                          buffer_slot(part, i)));

@@ -46,6 +46,7 @@ class ExpertStream {
   void start_step();
   [[nodiscard]] Part& add_part(std::vector<Part>& parts, size_t first);
   [[nodiscard]] bool in_slot(int64_t layer, size_t expert) const;
+  [[nodiscard]] int64_t slot_index(const Part& part, size_t index) const;
   [[nodiscard]] std::byte* buffer_slot(const Part& part, size_t index) const;
   // The layer's experts in parts, what was copied ahead first; where each lies goes to addresses_.
   void cut(int64_t layer);

@@ -25,6 +25,11 @@ SlotPool SlotPool::allocate(Backend& backend, int64_t wanted, int64_t slot_bytes
   return pool;
 }
 
+bool SlotPool::next_follows(int64_t index) const {
+  return index + 1 < size() &&
+         !std::binary_search(first_slots_.begin(), first_slots_.end(), index + 1);
+}
+
 size_t SlotPool::drop_last(size_t bytes) {
   size_t dropped = 0;
   while (dropped < bytes && pieces_.size() > 1) {

@@ -20,6 +20,9 @@ class SlotPool {
 
   [[nodiscard]] int64_t size() const { return static_cast<int64_t>(slots_.size()); }
   [[nodiscard]] std::byte* slot(int64_t index) const { return slots_[static_cast<size_t>(index)]; }
+  // Whether the next slot follows this one in the same piece: pieces may touch by chance, but no
+  // copy goes over the edge of one.
+  [[nodiscard]] bool next_follows(int64_t index) const;
   [[nodiscard]] size_t bytes() const;
 
   // Frees the last slots, a piece of memory at a time but never the first piece, until `bytes` or
