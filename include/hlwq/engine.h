@@ -49,14 +49,28 @@ struct GenerateRequest {
   std::string trace = {};
 };
 
+// What the routed experts of one MoE layer cost, summed over steps.
+struct ExpertTraffic {
+  int64_t hits = 0;      // experts of a step that lay on the GPU
+  int64_t misses = 0;    // that had to be brought
+  int64_t in_place = 0;  // of those: read where they lie, no slot was free
+  int64_t bytes = 0;     // brought
+  double stall_s = 0;    // for which decode steps waited
+};
+
+// Of all layers together; nothing when no expert was asked for.
+[[nodiscard]] std::optional<double> hit_rate(std::span<const ExpertTraffic> layers);
+
 struct GenerateResult {
   std::string text = {};
   std::vector<int32_t> ids = {};  // a stop id is the last of them
   int64_t prompt_tokens = 0, generated_tokens = 0;
-  double prompt_tok_s = 0;         // 0: nothing was timed
-  double decode_tok_s = 0;         // without the first token, which the prompt gives
-  std::string finish_reason = {};  // "stop", "length", "context", "cancelled"
-  int64_t seed = 0;                // that was used
+  double prompt_tok_s = 0;                  // 0: nothing was timed
+  double decode_tok_s = 0;                  // without the first token, which the prompt gives
+  std::string finish_reason = {};           // "stop", "length", "context", "cancelled"
+  int64_t seed = 0;                         // that was used
+  std::vector<ExpertTraffic> experts = {};  // of each MoE layer, prompt and answer; empty where all
+                                            // experts are resident
 };
 
 struct LogitsRequest {
@@ -111,15 +125,6 @@ struct BenchRequest {
 
   [[nodiscard]] int64_t context() const;  // tokens the longest of its sequences gets
   [[nodiscard]] int64_t widest_batch() const;
-};
-
-// What the routed experts of one MoE layer cost, summed over steps.
-struct ExpertTraffic {
-  int64_t hits = 0;      // experts of a step that lay on the GPU
-  int64_t misses = 0;    // that had to be brought
-  int64_t in_place = 0;  // of those: read where they lie, no slot was free
-  int64_t bytes = 0;     // brought
-  double stall_s = 0;    // for which decode steps waited
 };
 
 struct BenchRow {

@@ -11,6 +11,7 @@
 #include "api/choose_experts.h"
 #include "api/engine_impl.h"
 #include "api/engine_limits.h"
+#include "api/expert_traffic.h"
 #include "api/guard.h"
 #include "base/log.h"
 #include "base/units.h"
@@ -236,6 +237,7 @@ Result<GenerateResult> Engine::generate(const GenerateRequest& request) {
       HLWQ_TRY_ASSIGN(trace, RoutingRecorder::create(request.trace, impl_->model->config()));
     }
     session->set_trace(trace ? &*trace : nullptr);
+    static_cast<void>(take_expert_traffic(*impl_->model));  // what came before
     auto finished = hlwq::generate(*session, request.ids, settings);
     session->set_trace(nullptr);
     HLWQ_TRY_ASSIGN(Generated generated, std::move(finished));
@@ -248,7 +250,8 @@ Result<GenerateResult> Engine::generate(const GenerateRequest& request) {
                           .prompt_tok_s = generated.prompt_rate(),
                           .decode_tok_s = generated.decode_rate(),
                           .finish_reason = std::string(name_of(generated.reason)),
-                          .seed = seed};
+                          .seed = seed,
+                          .experts = take_expert_traffic(*impl_->model)};
   });
 }
 

@@ -11,6 +11,7 @@
 #include "base/units.h"
 #include "commands.h"
 #include "environment.h"
+#include "expert_report.h"
 #include "hlwq/engine.h"
 #include "interrupt.h"
 #include "open_engine.h"
@@ -32,17 +33,7 @@ nlohmann::json or_null(const std::optional<T>& value) {
   return value ? nlohmann::json(*value) : nlohmann::json();
 }
 
-nlohmann::json to_json(const ExpertTraffic& layer) {
-  return {{"hits", layer.hits},
-          {"misses", layer.misses},
-          {"in_place", layer.in_place},
-          {"bytes", layer.bytes},
-          {"stall_s", layer.stall_s}};
-}
-
 nlohmann::json to_json(const BenchRow& row) {
-  nlohmann::json experts = nlohmann::json::array();
-  for (const ExpertTraffic& layer : row.experts) experts.push_back(to_json(layer));
   return {{"name", row.name},
           {"tokens", row.tokens},
           {"tok_s", row.tok_s},
@@ -54,7 +45,7 @@ nlohmann::json to_json(const BenchRow& row) {
           {"vram_used_bytes", or_null(row.vram_used_bytes)},
           {"host_bytes", row.host_bytes},
           {"hit_rate", or_null(row.hit_rate)},
-          {"experts", experts}};
+          {"experts", experts_to_json(row.experts)}};
 }
 
 nlohmann::json report(const BenchFlags& flags, const Engine& engine, const BenchResult& result) {

@@ -10,6 +10,7 @@
 #include "api/check_options.h"
 #include "base/log.h"
 #include "commands.h"
+#include "expert_report.h"
 #include "hlwq/engine.h"
 #include "interrupt.h"
 #include "open_engine.h"
@@ -48,6 +49,7 @@ nlohmann::json report(const Engine& engine, const GenerateRequest& request,
           {"generated_tokens", result.generated_tokens},
           {"prompt_tok_s", result.prompt_tok_s},
           {"decode_tok_s", result.decode_tok_s},
+          {"experts", experts_to_json(result.experts)},
           {"finish_reason", result.finish_reason},
           {"prompt_ids", request.ids},
           {"sampling", sampling},
@@ -94,10 +96,12 @@ int run(const RunFlags& flags) {
   } else {
     print("\n");
     code = finish_output();
+    const auto rate = hit_rate(result->experts);
+    const std::string hits = rate ? fmt::format("; {:.1f} % expert hits", 100 * *rate) : "";
     log(LogLevel::kInfo,
-        fmt::format("{} prompt tokens at {:.1f} tok/s, {} generated at {:.1f} tok/s, ended by {}",
+        fmt::format("{} prompt tokens at {:.1f} tok/s, {} generated at {:.1f} tok/s, ended by {}{}",
                     result->prompt_tokens, result->prompt_tok_s, result->generated_tokens,
-                    result->decode_tok_s, result->finish_reason));
+                    result->decode_tok_s, result->finish_reason, hits));
   }
   if (result->finish_reason == "cancelled") return failed({ErrorCode::kCancelled, "interrupted"});
   return code;
