@@ -23,9 +23,8 @@ namespace hlwq::test {
 inline constexpr int64_t kOffloadContext = 2100;
 
 inline const std::string& coded_tiny_model() {
-  static const TemporaryCheckpoint checkpoint(
-      code_matrices(read_tensors(std::string(HLWQ_SOURCE_DIR) + "/models/tiny-nemotron-h"), {}),
-      std::string(HLWQ_SOURCE_DIR) + "/models/tiny-nemotron-h");
+  static const std::string plain = std::string(HLWQ_SOURCE_DIR) + "/models/tiny-nemotron-h";
+  static const TemporaryCheckpoint checkpoint(code_matrices(read_tensors(plain), {}), plain);
   return checkpoint.folder();
 }
 
@@ -42,8 +41,9 @@ inline std::unique_ptr<Backend> offload_backend(const std::string& name) {
 
 inline Result<std::unique_ptr<Model>> load_tiny(
     Backend& backend, ExpertHome* home, int64_t tokens = 512 * 4,
-    std::function<void(uint64_t, uint64_t)> progress = {}) {
-  return load_model(coded_tiny_model(), backend,
+    std::function<void(uint64_t, uint64_t)> progress = {},
+    const std::string& folder = coded_tiny_model()) {
+  return load_model(folder, backend,
                     {.base = {},
                      .limits = {.tokens = tokens, .logit_rows = tokens, .context = kOffloadContext},
                      .sequence_bytes = {},

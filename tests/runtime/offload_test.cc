@@ -146,6 +146,28 @@ TEST_P(OnADevice, DecodesBetweenStreamedSteps) {
   }
 }
 
+// Records of every form: other widths, wide levels, plain matrices.
+TEST_P(OnADevice, TakesRecordsOfAnyForm) {
+  const std::string plain = std::string(HLWQ_SOURCE_DIR) + "/models/tiny-nemotron-h";
+  std::vector<std::unique_ptr<TemporaryCheckpoint>> coded;
+  for (const Coding& coding : {Coding{.kind = CodebookKind::kGrid, .bits = 3},
+                               Coding{.kind = CodebookKind::kOptimal, .bits = 7}})
+    coded.push_back(
+        std::make_unique<TemporaryCheckpoint>(code_matrices(read_tensors(plain), coding), plain));
+  for (const std::string& folder : {coded[0]->folder(), coded[1]->folder(), plain}) {
+    auto model = load_tiny(*backend_, nullptr, 512, {}, folder);
+    ASSERT_TRUE(model) << model.error().message;
+    const std::string resident = run_digest(*backend_, **model, 90, 1, 8);
+    for (const int64_t slots : {int64_t{2}, int64_t{8}}) {
+      OffloadHome home({.slots_per_layer = slots});
+      model = load_tiny(*backend_, &home, 512, {}, folder);
+      ASSERT_TRUE(model) << model.error().message;
+      EXPECT_EQ(run_digest(*backend_, **model, 90, 1, 8), resident) << folder << ", " << slots;
+    }
+    model = fail(ErrorCode::kMissing, "");  // before its checkpoint and home
+  }
+}
+
 // Perplexity to the last bit with one slot a layer and with all experts on the device.
 TEST_P(OnADevice, MeasuresTheSamePerplexity) {
   std::vector<double> nll;
