@@ -16,6 +16,7 @@
 #include "interrupt.h"
 #include "open_engine.h"
 #include "option_flags.h"
+#include "or_null.h"
 #include "progress.h"
 
 namespace hlwq::cli {
@@ -27,11 +28,6 @@ struct BenchFlags {
   bool json = false;
   EngineOptions engine;
 };
-
-template <typename T>
-nlohmann::json or_null(const std::optional<T>& value) {
-  return value ? nlohmann::json(*value) : nlohmann::json();
-}
 
 nlohmann::json to_json(const BenchRow& row) {
   return {{"name", row.name},

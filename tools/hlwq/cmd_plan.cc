@@ -12,6 +12,7 @@
 #include "hlwq/plan.h"
 #include "model/synthetic.h"
 #include "option_flags.h"
+#include "or_null.h"
 
 namespace hlwq::cli {
 namespace {
@@ -21,11 +22,6 @@ struct PlanFlags {
   std::string cache_size_default = EngineOptions().moe_expert_cache_size;
   bool json = false;
 };
-
-template <typename T>
-nlohmann::json or_null(const std::optional<T>& value) {
-  return value ? nlohmann::json(*value) : nlohmann::json();
-}
 
 nlohmann::json to_json(const PlanRow& row) {
   return {{"vram_bytes", row.vram_bytes},
