@@ -88,7 +88,9 @@ struct ExpertCache {
   uint32_t* down_ready = nullptr;  // [experts] not 0: the expert's down matrix has
 };
 
-inline constexpr int64_t kMostSlots = 16384;       // of a pool
+// Slots of a pool: what the smallest shared memory of a supported GPU, 99 KiB, lets one thread
+// block look over (place_experts.cu).
+inline constexpr int64_t kMostSlots = 7168;
 inline constexpr int64_t kMostExpertKeys = 65536;  // experts of all layers
 
 // Chosen on traces of the trained tiny model and on skewed routing (bench/NOTES.md).

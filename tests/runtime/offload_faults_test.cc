@@ -175,6 +175,31 @@ TEST_F(OffloadFaults, KeepsTheBudget) {
   }
 }
 
+// More than the card has: as many slots as there is room for, not a refusal.
+TEST_F(OffloadFaults, TakesABudgetLargerThanTheCard) {
+  FarBackend backend = far();
+  const std::string resident = digest_of(backend, nullptr);
+  backend.most_bytes_ = size_t{78} << 20;
+  OffloadHome home({.vram_bytes = int64_t{1} << 40});
+  auto model = load_tiny(backend, &home, 512);
+  ASSERT_TRUE(model) << model.error().message;
+  EXPECT_FALSE(home.on_device());
+  backend.most_bytes_ = size_t{1} << 40;  // for the sequences
+  EXPECT_EQ(run_digest(backend, **model, 100, 1, 8), resident);
+}
+
+// Nothing to keep elsewhere: all on the device, or an error.
+TEST_F(OffloadFaults, RefusesABudgetThatAModelWithoutExpertsExceeds) {
+  const FarBackend backend = far();
+  OffloadHome small({.vram_bytes = 1000}), large({.vram_bytes = 10000});
+  const Status refused = small.choose(backend, 0, 5000);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kOutOfMemory);
+  EXPECT_NE(refused.error().message.find("no routed experts"), std::string::npos);
+  ASSERT_TRUE(large.choose(backend, 0, 5000));
+  EXPECT_TRUE(large.on_device());
+}
+
 // Pieces whose memory happens to touch are pieces all the same.
 TEST(SlotPool, KnowsTheEdgesOfItsPieces) {
   FarBackend backend(*make_cpu_backend({.threads = 1}));

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "runtime/experts/vacate_slots.h"
 
 namespace hlwq {
 namespace {
@@ -59,23 +60,8 @@ void ExpertStream::start_step() {
   buffers_ = slots_.size() > 1 ? 2 : 1;
   part_slots_ = std::clamp<int64_t>(kBufferBytes / store_.slot_bytes(), 1,
                                     slots_.size() / static_cast<int64_t>(buffers_));
+  vacate_slots(backend_, cache_, 0, static_cast<int64_t>(buffers_) * part_slots_, kEmptySlot);
   backend_.download(slot_of_.data(), cache_.slot_of, slot_of_.size() * sizeof(int32_t));
-  std::vector<ExpertSlot> taken(buffers_ * static_cast<size_t>(part_slots_));
-  backend_.download(taken.data(), cache_.slots, taken.size() * sizeof(ExpertSlot));
-  std::vector<int32_t> held(static_cast<size_t>(store_.layers()));
-  backend_.download(held.data(), cache_.held, held.size() * sizeof(int32_t));
-  bool any = false;
-  for (ExpertSlot& slot : taken) {
-    if (slot.key < 0) continue;
-    any = true;
-    slot_of_[static_cast<size_t>(slot.key)] = -1;
-    --held[static_cast<size_t>(slot.key / store_.experts())];
-    slot = {};
-  }
-  if (!any) return;
-  backend_.upload(cache_.slots, taken.data(), taken.size() * sizeof(ExpertSlot));
-  backend_.upload(cache_.slot_of, slot_of_.data(), slot_of_.size() * sizeof(int32_t));
-  backend_.upload(cache_.held, held.data(), held.size() * sizeof(int32_t));
 }
 
 // A part that begins with expert `first`, where the one before ends.

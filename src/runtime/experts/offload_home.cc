@@ -36,17 +36,23 @@ void touch(std::byte* memory, size_t bytes, int threads) {
 
 std::string text(int64_t bytes) { return format_bytes(bytes); }
 
-int64_t used_bytes(const Backend& backend) {
-  const DeviceMemory memory = backend.memory();
-  return static_cast<int64_t>(memory.total - memory.free);
-}
-
 }  // namespace
 
 Status OffloadHome::choose(const Backend& backend, size_t expert_bytes, size_t other_bytes) {
-  resident_ =
-      options_.slots_per_layer == 0 &&
-      used_bytes(backend) + static_cast<int64_t>(expert_bytes + other_bytes) <= options_.vram_bytes;
+  const DeviceMemory memory = backend.memory();
+  const auto needed_there = static_cast<int64_t>(expert_bytes + other_bytes);
+  const int64_t in_all = static_cast<int64_t>(memory.total - memory.free) + needed_there;
+  // A budget may be larger than the card.
+  resident_ = options_.slots_per_layer == 0 && in_all <= options_.vram_bytes &&
+              needed_there <= static_cast<int64_t>(memory.free);
+  if (!resident_ && expert_bytes == 0) {
+    if (options_.slots_per_layer == 0 && in_all > options_.vram_bytes)
+      return fail(ErrorCode::kOutOfMemory,
+                  fmt::format("--vram {}: the model needs {} of {} and has no routed experts that "
+                              "could stay in host memory",
+                              text(options_.vram_bytes), text(in_all), backend.name()));
+    resident_ = true;
+  }
   if (resident_) return {};
   const int64_t available = available_memory_bytes();
   const auto needed = static_cast<int64_t>(expert_bytes) + kHostBytesBeside;
@@ -127,8 +133,7 @@ Result<int64_t> OffloadHome::slots_for(const Backend& backend, const ExpertStore
 Result<std::unique_ptr<ExpertRunner>> OffloadHome::make_runner(Backend& backend,
                                                                LoadedExperts experts,
                                                                size_t later_bytes) {
-  if (resident_ || experts.layers.empty())
-    return ResidentExperts::create(backend, std::move(experts));
+  if (resident_) return ResidentExperts::create(backend, std::move(experts));
   HLWQ_TRY_ASSIGN(ExpertStore store,
                   ExpertStore::create(backend, std::move(experts), std::move(memory_)));
   ExpertCacheOptions options{

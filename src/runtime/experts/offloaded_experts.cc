@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/units.h"
 #include "runtime/experts/slot_budget.h"
+#include "runtime/experts/vacate_slots.h"
 
 namespace hlwq {
 Result<std::unique_ptr<OffloadedExperts>> OffloadedExperts::create(
@@ -129,22 +130,7 @@ size_t OffloadedExperts::give_back(size_t bytes) {
   backend_.synchronize();
   const size_t dropped = slots_.drop_last(bytes);
   if (dropped == 0) return 0;
-  std::vector<ExpertSlot> slots(static_cast<size_t>(cache_.shape.slots));
-  std::vector<int32_t> slot_of(static_cast<size_t>(cache_.shape.keys()));
-  std::vector<int32_t> held(static_cast<size_t>(cache_.shape.layers));
-  backend_.download(slots.data(), cache_.slots, slots.size() * sizeof(ExpertSlot));
-  backend_.download(slot_of.data(), cache_.slot_of, slot_of.size() * sizeof(int32_t));
-  backend_.download(held.data(), cache_.held, held.size() * sizeof(int32_t));
-  for (auto s = static_cast<size_t>(slots_.size()); s < slots.size(); ++s) {
-    if (slots[s].key >= 0) {
-      slot_of[static_cast<size_t>(slots[s].key)] = -1;
-      --held[static_cast<size_t>(slots[s].key / cache_.shape.experts)];
-    }
-    slots[s].key = kNoSlot;
-  }
-  backend_.upload(cache_.slots, slots.data(), slots.size() * sizeof(ExpertSlot));
-  backend_.upload(cache_.slot_of, slot_of.data(), slot_of.size() * sizeof(int32_t));
-  backend_.upload(cache_.held, held.data(), held.size() * sizeof(int32_t));
+  vacate_slots(backend_, cache_, slots_.size(), cache_.shape.slots, kNoSlot);
   log(LogLevel::kWarning, fmt::format("{} of expert slots given back for other uses; {} slots stay",
                                       format_bytes(static_cast<int64_t>(dropped)), slots_.size()));
   return dropped;
