@@ -1,15 +1,16 @@
 #include "base/cpu_features.h"
 
-#include <sched.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 #include <algorithm>
-#include <cstdint>
-#include <fstream>
-#include <string>
 #include <thread>
+#include <vector>
+
+#include "base/cpu_topology.h"
 
 namespace hlwq {
 namespace {
@@ -19,6 +20,22 @@ namespace {
 bool has_f16c() {
   unsigned int a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+}
+
+// Whether the processor has AMX int8, the system keeps its registers, and this process may use it:
+// Linux wants to be asked, once for all threads.
+bool has_amx_int8() {
+  constexpr unsigned int kOsXsave = 1u << 27, kAmxTile = 1u << 24, kAmxInt8 = 1u << 25;
+  constexpr unsigned int kTileState = 3u << 17;  // of XCR0: tile configuration and tile data
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM
+  unsigned int a = 0, b = 0, c = 0, d = 0;
+  if (__get_cpuid(1, &a, &b, &c, &d) == 0 || (c & kOsXsave) == 0) return false;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
+  if ((d & kAmxTile) == 0 || (d & kAmxInt8) == 0) return false;
+  unsigned int low = 0, high = 0;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  if ((low & kTileState) != kTileState) return false;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 }
 #endif
 
@@ -31,25 +48,9 @@ CpuFeatures detect() {
                   __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                   __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
   f.avx512_vbmi = f.avx512_vnni && __builtin_cpu_supports("avx512vbmi");
+  f.amx_int8 = f.avx512_vbmi && has_amx_int8();
 #endif
   return f;
-}
-
-// CPUs a cgroup quota allows, rounded up; 0 when there is none.
-int cgroup_cpus() {
-  std::string quota;
-  int64_t period = 0;
-  if (std::ifstream v2("/sys/fs/cgroup/cpu.max"); v2 >> quota >> period) {
-    if (quota == "max" || period <= 0) return 0;
-    const int64_t micros = std::strtoll(quota.c_str(), nullptr, 10);
-    return micros > 0 ? static_cast<int>((micros + period - 1) / period) : 0;
-  }
-  std::ifstream quota_v1("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
-  std::ifstream period_v1("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
-  int64_t micros = 0;
-  if (quota_v1 >> micros && period_v1 >> period && micros > 0 && period > 0)
-    return static_cast<int>((micros + period - 1) / period);
-  return 0;
 }
 
 }  // namespace
@@ -60,10 +61,9 @@ const CpuFeatures& cpu_features() {
 }
 
 int usable_cpus() {
-  int cpus = static_cast<int>(std::thread::hardware_concurrency());
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) cpus = CPU_COUNT(&set);
+  const std::vector<int> allowed = allowed_cpus();
+  int cpus = allowed.empty() ? static_cast<int>(std::thread::hardware_concurrency())
+                             : count_cores(allowed);
   if (const int quota = cgroup_cpus(); quota > 0) cpus = std::min(cpus, quota);
   return std::max(cpus, 1);
 }

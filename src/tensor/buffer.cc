@@ -2,12 +2,15 @@
 
 #include <fmt/format.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <new>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "base/cpu_topology.h"
 #include "base/units.h"
 
 namespace hlwq {
@@ -16,6 +19,7 @@ namespace {
 constexpr size_t kAlign = 256;
 constexpr size_t kHugePage = size_t{2} << 20;
 constexpr size_t kHugeFrom = size_t{4} << 20;
+constexpr size_t kInterleaveFrom = size_t{64} << 20;  // weights; less stays near who writes it
 
 void free_small(void* data, size_t) noexcept { ::operator delete (data, std::align_val_t{kAlign}); }
 void free_mapped(void* data, size_t bytes) noexcept { munmap(data, bytes); }
@@ -29,10 +33,16 @@ void* map_huge_aligned(size_t bytes) {
   const uintptr_t aligned = (begin + kHugePage - 1) / kHugePage * kHugePage;
   if (aligned > begin) munmap(raw, aligned - begin);
   // munmap rounds its length up to whole pages; the deleter unmaps [aligned, aligned + bytes).
-  const uintptr_t used_end = (aligned + bytes + 4095) / 4096 * 4096;
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const uintptr_t used_end = (aligned + bytes + page - 1) / page * page;
   if (begin + padded > used_end)
     munmap(reinterpret_cast<void*>(used_end), begin + padded - used_end);
+  // Both are wishes: where the system has no huge pages or one node, or refuses, nothing changes.
   madvise(reinterpret_cast<void*>(aligned), bytes, MADV_HUGEPAGE);
+  if (bytes >= kInterleaveFrom) {
+    static const std::vector<int> nodes = nodes_of(allowed_cpus());
+    interleave(reinterpret_cast<void*>(aligned), bytes, nodes);
+  }
   return reinterpret_cast<void*>(aligned);
 }
 

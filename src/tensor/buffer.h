@@ -46,7 +46,8 @@ class Buffer {
 };
 
 // Host memory, zeroed, aligned to 256 bytes; from 4 MiB on aligned to 2 MiB with huge pages asked
-// for. Zero bytes give an empty buffer. Errors: kOutOfMemory, naming `what` and the size.
+// for; from 64 MiB on spread over the memory nodes of the CPUs this process may use. Zero bytes
+// give an empty buffer. Errors: kOutOfMemory, naming `what` and the size.
 [[nodiscard]] Result<Buffer> allocate_host(size_t bytes, std::string_view what);
 
 }  // namespace hlwq
