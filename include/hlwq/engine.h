@@ -53,9 +53,11 @@ struct GenerateRequest {
 struct ExpertTraffic {
   int64_t hits = 0;      // experts of a step that lay on the GPU
   int64_t misses = 0;    // that had to be brought
+  int64_t on_cpu = 0;    // of those: multiplied by the CPU
   int64_t in_place = 0;  // of those: read where they lie, no slot was free
   int64_t bytes = 0;     // brought
   double stall_s = 0;    // for which decode steps waited
+  double cpu_s = 0;      // that the CPU took in them
 };
 
 // Of all layers together; nothing when no expert was asked for.

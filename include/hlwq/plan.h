@@ -35,6 +35,7 @@ struct PlanRow {
   bool fits = false;            // this GPU, as it is now
   double hit_rate = 0;          // of the experts of a step
   double misses_per_step = 0;
+  double cpu_per_step = 0;                     // of those, that the CPU multiplies
   std::optional<double> belady_hit_rate = {};  // the best any policy could do; of a trace alone
   std::optional<double> predicted_tok_s = {};  // of all sequences together
 };
@@ -47,8 +48,10 @@ struct PlanResult {
   int64_t expert_bytes = 0, expert_record_bytes = 0;                  // of all, of the largest one
   int64_t least_vram_bytes = 0;                                       // that leaves a slot
   // What was measured, scaled to this model: steps with all weights on the GPU, with a slot for
-  // every expert, and what a miss adds.
+  // every expert, and what a miss adds when all come over the bus.
   double resident_step_s = 0, cached_step_s = 0, miss_s = 0;
+  // What an expert takes the CPU and the bus with both at work; 0: the CPU multiplies none.
+  double cpu_expert_s = 0, bus_expert_s = 0;
   int64_t traced_steps = 0;  // 0: even routing
   std::vector<PlanRow> rows = {};
   std::optional<size_t> chosen = {};  // of the rows, for this GPU as it is now

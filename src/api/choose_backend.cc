@@ -6,20 +6,8 @@
 #include "kernels/backends.h"
 
 namespace hlwq {
-namespace {
-
-// Taking it in silence would let a person believe that it works.
-Status refuse_cpu_experts(const EngineOptions& options) {
-  if (options.cpu_experts == "auto" || options.cpu_experts == "off") return {};
-  return fail(ErrorCode::kUnsupported,
-              fmt::format("--cpu-experts {}: this build computes all experts on the GPU",
-                          options.cpu_experts));
-}
-
-}  // namespace
 
 Result<std::unique_ptr<Backend>> choose_backend(const EngineOptions& options) {
-  HLWQ_TRY(refuse_cpu_experts(options));
   if (options.kv_cache_nbits != 16)
     return fail(ErrorCode::kUnsupported,
                 fmt::format("--kv-cache-nbits {}: this build keeps the KV cache at 16 bits",

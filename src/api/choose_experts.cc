@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/units.h"
 #include "io/printable.h"
+#include "kernels/backends.h"
 
 namespace hlwq {
 namespace {
@@ -25,6 +26,16 @@ Result<int64_t> parse_slots(const std::string& text) {
                   printable(text)));
 }
 
+Result<double> parse_share(const std::string& text) {
+  double share = 0;
+  const char* const end = text.data() + text.size();
+  const auto parsed = std::from_chars(text.data(), end, share);
+  if (parsed.ec == std::errc() && parsed.ptr == end && share >= 0 && share <= 1) return share;
+  return fail(ErrorCode::kInvalidArgument,
+              fmt::format("--cpu-experts: got '{}', wanted auto, off or a share from 0 to 1",
+                          printable(text)));
+}
+
 }  // namespace
 
 CachePolicy cache_policy_of(const std::string& name) {
@@ -33,6 +44,25 @@ CachePolicy cache_policy_of(const std::string& name) {
   if (name == "fifo") return CachePolicy::kFifo;
   HLWQ_CHECK(name == "frecency");
   return CachePolicy::kFrecency;
+}
+
+Result<CpuChoice> choose_cpu(const EngineOptions& options) {
+  if (options.cpu_experts == "off") return CpuChoice{};
+  CpuChoice choice{.helps = true, .threads = static_cast<int>(options.threads)};
+  if (options.cpu_experts != "auto") {
+    HLWQ_TRY_ASSIGN(choice.share, parse_share(options.cpu_experts));
+  }
+  if (options.compute != "exact") return choice;
+  if (!choice.share) return CpuChoice{};
+  return fail(ErrorCode::kUnsupported,
+              fmt::format("--cpu-experts {}: with --compute exact the CPU does not give the GPU's "
+                          "bits",
+                          options.cpu_experts));
+}
+
+Result<std::unique_ptr<HostBackend>> CpuChoice::make() const {
+  if (!helps) return nullptr;
+  return make_cpu_backend({.threads = threads});
 }
 
 Result<std::unique_ptr<OffloadHome>> choose_experts(const EngineOptions& options,
@@ -45,11 +75,18 @@ Result<std::unique_ptr<OffloadHome>> choose_experts(const EngineOptions& options
                 "--vram and --moe-expert-cache-size: each says how many experts the GPU holds; "
                 "wanted one of them");
   if (!sized && options.vram.empty()) {
-    if (options.cache_policy == EngineOptions().cache_policy) return nullptr;
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("--cache-policy {}: nothing is cached without --vram or "
-                            "--moe-expert-cache-size",
-                            options.cache_policy));
+    const EngineOptions defaults;
+    if (options.cache_policy != defaults.cache_policy)
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("--cache-policy {}: nothing is cached without --vram or "
+                              "--moe-expert-cache-size",
+                              options.cache_policy));
+    if (options.cpu_experts != defaults.cpu_experts && options.cpu_experts != "off")
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("--cpu-experts {}: no expert is off the GPU without --vram or "
+                              "--moe-expert-cache-size",
+                              options.cpu_experts));
+    return nullptr;
   }
   if (sized) {
     HLWQ_TRY_ASSIGN(offload.slots_per_layer, parse_slots(options.moe_expert_cache_size));
@@ -74,6 +111,9 @@ Result<std::unique_ptr<OffloadHome>> choose_experts(const EngineOptions& options
     offload.file_folder = options.expert_file;
     offload.always_file = true;
   }
+  HLWQ_TRY_ASSIGN(const CpuChoice cpu, choose_cpu(options));
+  HLWQ_TRY_ASSIGN(offload.cpu, cpu.make());
+  offload.cpu_share = cpu.share;
   return std::make_unique<OffloadHome>(std::move(offload));
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/result.h"
@@ -13,6 +14,17 @@ namespace hlwq {
 
 // `name` is one of the choices of --cache-policy.
 [[nodiscard]] CachePolicy cache_policy_of(const std::string& name);
+
+// The CPU's part in multiplying experts that the GPU does not hold.
+struct CpuChoice {
+  bool helps = false;
+  std::optional<double> share = {};  // as HostShareOptions::fixed
+  int threads = 0;
+
+  [[nodiscard]] Result<std::unique_ptr<HostBackend>> make() const;  // null: it has none
+};
+// Errors: kInvalidArgument (a value, naming the flag), kUnsupported (a share with --compute exact).
+[[nodiscard]] Result<CpuChoice> choose_cpu(const EngineOptions& options);
 
 // Where the routed experts go by these options; null: with everything else. `model_path`: the
 // folder that learned use is kept in, empty without one. Errors: kInvalidArgument (a value, naming

@@ -7,9 +7,11 @@ std::vector<ExpertTraffic> take_expert_traffic(Model& model) {
   for (const ExpertLayerStats& layer : model.take_expert_stats())
     layers.push_back({.hits = layer.hits,
                       .misses = layer.misses,
+                      .on_cpu = layer.on_host,
                       .in_place = layer.in_place,
                       .bytes = layer.bytes,
-                      .stall_s = layer.stall_s});
+                      .stall_s = layer.stall_s,
+                      .cpu_s = layer.host_s});
   return layers;
 }
 

@@ -63,6 +63,8 @@ class Planner {
     inputs.later_bytes = bytes(needs.later_bytes);
     inputs.slot_bytes = record_bytes(needs);
     inputs.policy = cache_policy_of(options_.cache_policy);
+    HLWQ_TRY_ASSIGN(cpu_, choose_cpu(options_));
+    inputs.cpu_share = cpu_.share;
     HLWQ_TRY(add_routing(config, inputs));
 
     PlanResult plan{.model = request_.model.empty() ? request_.synthetic : request_.model,
@@ -97,6 +99,8 @@ class Planner {
     plan.resident_step_s = inputs.speed.resident_step_s;
     plan.cached_step_s = inputs.speed.cached_step_s;
     plan.miss_s = inputs.speed.miss_s;
+    plan.cpu_expert_s = inputs.speed.cpu_s;
+    plan.bus_expert_s = inputs.speed.bus_s;
     for (const int64_t budget : budgets) plan.rows.push_back(rows.row(budget));
     warn_of_host_memory(plan.rows);
     plan.chosen = choose_row(plan.rows);
@@ -155,7 +159,8 @@ class Planner {
   Result<PlanSpeed> speed_of(const ModelNeeds& needs, int64_t device_bytes) {
     HLWQ_TRY_ASSIGN(
         PlanSpeed speed,
-        calibrate(backend_, needs.config, {.batch = request_.batch, .device_bytes = device_bytes}));
+        calibrate(backend_, needs.config,
+                  {.batch = request_.batch, .device_bytes = device_bytes, .cpu = cpu_}));
     const SyntheticSpec spec{.config = needs.config,
                              .seed = 0,
                              .skew = 0,
@@ -168,9 +173,11 @@ class Planner {
     const double share = total(needs) / total(coded);
     speed.resident_step_s *= share;
     speed.cached_step_s *= share;
-    if (coded.expert_bytes > 0)
-      speed.miss_s *=
+    if (coded.expert_bytes > 0) {
+      const double records =
           static_cast<double>(needs.expert_bytes) / static_cast<double>(coded.expert_bytes);
+      for (double* const seconds : {&speed.miss_s, &speed.cpu_s, &speed.bus_s}) *seconds *= records;
+    }
     constexpr double kLike = 0.02;
     if (share > 1 + kLike || share < 1 - kLike)
       log(LogLevel::kWarning,
@@ -195,6 +202,7 @@ class Planner {
   Backend& backend_;
   EngineOptions options_;
   int64_t context_ = 0;
+  CpuChoice cpu_;
 };
 
 Status check_request(const PlanRequest& request) {

@@ -57,7 +57,8 @@ bool halve_experts(NemotronHConfig& config) {
 
 struct Timing {
   double step_s = 0;
-  double misses = 0;  // of a step
+  double misses = 0;            // of a step
+  double cpu_s = 0, bus_s = 0;  // as PlanSpeed
 };
 
 class Calibration {
@@ -81,8 +82,10 @@ class Calibration {
   }
 
   // Decode steps with `slots` expert slots in each MoE layer; 0: all weights on the device.
-  Result<Timing> time(const SyntheticSpec& spec, int64_t slots) const {
-    OffloadHome home({.slots_per_layer = slots});
+  Result<Timing> time(const SyntheticSpec& spec, int64_t slots, const CpuChoice& cpu = {}) const {
+    OffloadOptions offload{.slots_per_layer = slots, .cpu_share = cpu.share};
+    HLWQ_TRY_ASSIGN(offload.cpu, cpu.make());
+    OffloadHome home(std::move(offload));
     HLWQ_TRY_ASSIGN(const auto model,
                     make_synthetic_model(spec, backend_, limits(), sequence_bytes(),
                                          slots > 0 ? &home : nullptr));
@@ -123,8 +126,13 @@ class Calibration {
     for (const ExpertLayerStats& layer : model->take_expert_stats()) misses += layer.misses;
     const auto middle = seconds.begin() + kRepetitions / 2;
     std::nth_element(seconds.begin(), middle, seconds.end());
-    return Timing{.step_s = *middle / static_cast<double>(kSteps),
+    Timing timing{.step_s = *middle / static_cast<double>(kSteps),
                   .misses = static_cast<double>(misses) / double{kRepetitions * kSteps}};
+    if (const HostShare* const share = home.host_share()) {
+      timing.cpu_s = share->host_s();
+      timing.bus_s = share->bus_s();
+    }
+    return timing;
   }
 
  private:
@@ -180,6 +188,11 @@ Result<PlanSpeed> calibrate(Backend& backend, const NemotronHConfig& config,
                   calibration.time(small, std::max<int64_t>(1, experts / kFewSlots)));
   if (misses.misses > hits.misses)
     speed.miss_s = std::max(0.0, (misses.step_s - hits.step_s) / (misses.misses - hits.misses));
+  if (!options.cpu.helps) return speed;
+  HLWQ_TRY_ASSIGN(const Timing split,
+                  calibration.time(small, std::max<int64_t>(1, experts / kFewSlots), options.cpu));
+  speed.cpu_s = split.cpu_s;
+  speed.bus_s = split.bus_s;
   return speed;
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "api/choose_experts.h"
 #include "api/plan_rows.h"
 #include "base/result.h"
 #include "model/config.h"
@@ -14,6 +15,7 @@ namespace hlwq {
 struct CalibrationOptions {
   int64_t batch = 1;         // sequences side by side
   int64_t device_bytes = 0;  // that a small model and all else on the device may take
+  CpuChoice cpu = {};
 };
 
 // For a model with this configuration whose matrices are coded with 5 bits, at the beginning of its

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/units.h"
 
@@ -63,15 +64,21 @@ PlanRow PlanRows::row(int64_t vram_bytes) const {
   row.slots_per_layer = row.slots / inputs_.shape.layers;
   row.resident_bytes = budget.bytes_for(row.slots);
   row.host_bytes = inputs_.expert_bytes + inputs_.embedding_bytes;
-  add_misses(row);
-  row.predicted_tok_s =
-      batch / (inputs_.speed.cached_step_s + row.misses_per_step * inputs_.speed.miss_s);
+  const double misses_s = add_misses(row);
+  row.predicted_tok_s = batch / (inputs_.speed.cached_step_s + misses_s);
   return row;
 }
 
-void PlanRows::add_misses(PlanRow& row) const {
+double PlanRows::add_misses(PlanRow& row) const {
   const RoutingShape& shape = inputs_.shape;
   const Routing& routing = inputs_.routing;
+  const PlanSpeed& speed = inputs_.speed;
+  std::optional<HostShare> cpu;
+  if (speed.cpu_s > 0)
+    cpu.emplace(HostShareOptions{.experts = shape.experts,
+                                 .host_s = speed.cpu_s,
+                                 .bus_s = speed.bus_s,
+                                 .fixed = inputs_.cpu_share});
   row.streamed = is_streamed(shape.layers, shape.experts, shape.used, routing.batch, row.slots);
   if (row.streamed) {
     // Such steps leave the slots as they are: whichever experts those hold, of all as many.
@@ -80,13 +87,24 @@ void PlanRows::add_misses(PlanRow& row) const {
         static_cast<double>(row.slots) / static_cast<double>(shape.layers * shape.experts);
     row.misses_per_step = static_cast<double>(all.hits + all.misses) /
                           static_cast<double>(all.steps) * (1 - row.hit_rate);
-    return;
+    if (!cpu) return row.misses_per_step * speed.miss_s;
+    const auto layers = static_cast<double>(shape.layers);
+    const int64_t misses = std::lround(row.misses_per_step / layers);
+    row.cpu_per_step = layers * cpu->shares()[static_cast<size_t>(misses)];
+    return layers * cpu->seconds(misses);
   }
-  const CacheFigures found = simulate_cache(routing, row.slots, inputs_.policy, warm_up_);
+  const auto shares = cpu ? cpu->shares() : std::span<const int32_t>();
+  const CacheFigures found = simulate_cache(routing, row.slots, inputs_.policy, warm_up_, shares);
   row.hit_rate = found.hit_rate();
   row.misses_per_step = found.misses_per_step();
   if (inputs_.traced)
     row.belady_hit_rate = simulate_optimum(routing, row.slots, warm_up_).hit_rate();
+  if (!cpu || found.steps == 0) return row.misses_per_step * speed.miss_s;
+  row.cpu_per_step = static_cast<double>(found.on_host) / static_cast<double>(found.steps);
+  double seconds = 0;
+  for (size_t m = 0; m < found.layers_with.size(); ++m)
+    seconds += static_cast<double>(found.layers_with[m]) * cpu->seconds(static_cast<int64_t>(m));
+  return seconds / static_cast<double>(found.steps);
 }
 
 std::optional<size_t> choose_row(const std::vector<PlanRow>& rows) {

@@ -9,6 +9,7 @@
 #include "hlwq/plan.h"
 #include "ops/expert_cache.h"
 #include "runtime/experts/cache_simulator.h"
+#include "runtime/experts/host_share.h"
 #include "runtime/experts/slot_budget.h"
 
 namespace hlwq {
@@ -16,7 +17,9 @@ namespace hlwq {
 struct PlanSpeed {
   double resident_step_s = 0;  // all weights in the device's memory
   double cached_step_s = 0;    // a slot for every expert
-  double miss_s = 0;           // what a miss adds
+  double miss_s = 0;           // what a miss adds, when all come over the bus
+  // For an expert, with both at work; 0: the CPU multiplies none.
+  double cpu_s = 0, bus_s = 0;
 };
 
 // Bytes; the device's, if nothing else is said.
@@ -28,7 +31,8 @@ struct PlanInputs {
   RoutingShape shape = {};
   PlanSpeed speed = {};
   CachePolicy policy = CachePolicy::kFrecency;
-  Routing routing = {};  // of the steps; its batch is what is planned for
+  std::optional<double> cpu_share = {};  // as HostShareOptions::fixed
+  Routing routing = {};                  // of the steps; its batch is what is planned for
   bool traced = false;
 };
 
@@ -46,7 +50,8 @@ class PlanRows {
 
  private:
   [[nodiscard]] bool routed() const { return inputs_.shape.layers > 0; }
-  void add_misses(PlanRow& row) const;
+  // Returns the seconds that they add to a step.
+  [[nodiscard]] double add_misses(PlanRow& row) const;
 
   const PlanInputs& inputs_;
   SlotBudget budget_;

@@ -6,16 +6,17 @@
 
 #include "base/result.h"
 #include "ops/backend.h"
+#include "ops/host_backend.h"
 
 namespace hlwq {
 
 struct BackendOptions {
   int threads = 0;  // 0: every CPU this process may use
   Compute compute = Compute::kInt8;
-  std::string_view isa = "best";  // "best", "avx512", "avx2", "portable": for tests and bench
+  std::string_view isa = "best";  // "best", "amx", "avx512", ...: for tests and bench
 };
 
-[[nodiscard]] Result<std::unique_ptr<Backend>> make_cpu_backend(const BackendOptions& options);
+[[nodiscard]] Result<std::unique_ptr<HostBackend>> make_cpu_backend(const BackendOptions& options);
 
 // Errors: kUnsupported (this build has no CUDA; no GPU, or one older than sm_80), saying which.
 [[nodiscard]] Result<std::unique_ptr<Backend>> make_cuda_backend(const BackendOptions& options);

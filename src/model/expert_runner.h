@@ -38,10 +38,12 @@ inline ExpertsArgs args_of(const RoutedTokens& routed, std::span<const Mlp> expe
 // What the experts of one MoE layer cost since the last time someone asked.
 struct ExpertLayerStats {
   int64_t hits = 0;      // experts of a step that were in the device's memory
-  int64_t misses = 0;    // that were not: each moved its record over the bus
+  int64_t misses = 0;    // that were not: each moved its record over the bus, but for
+  int64_t on_host = 0;   // of those: multiplied by the CPU
   int64_t in_place = 0;  // of those: not kept, no slot was free for them
   int64_t bytes = 0;     // of records that were moved
   double stall_s = 0;    // for which recorded steps waited for them
+  double host_s = 0;     // that the CPU took in them
 };
 
 class ExpertRunner {

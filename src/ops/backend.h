@@ -22,6 +22,7 @@
 #include "base/result.h"
 #include "ops/expert_address.h"
 #include "ops/expert_cache.h"
+#include "ops/host_experts.h"
 #include "ops/matrix.h"
 #include "ops/sampling.h"
 #include "ops/shapes.h"
@@ -100,6 +101,9 @@ struct ExpertsArgs {
   // That placed them in this step, with these ids and this table, by the op before this one: its
   // copies may still be on their way. Null: all are where the table says.
   const ExpertCache* cache = nullptr;
+  // Where the outputs of experts that the table has no address of come from: the answer to the
+  // question of the op before this one. Null: the table has them all.
+  const ExpertMail* mail = nullptr;
   const int32_t* ids;    // [tokens, experts_used], ascending within a token
   const float* weights;  // [tokens, experts_used]
   int64_t experts_used;
@@ -116,13 +120,24 @@ struct ExpertRange {
 
 // Before a step's experts are multiplied: those that are in no slot get one, as the cache's policy
 // says, their records are copied there, and `table` says where each expert that was chosen lies (in
-// host memory, when no slot could be had). Needs a cache whose home the device can read.
+// host memory, when no slot could be had). Needs a cache whose home the device can read. With
+// `host`, some of them are handed to it instead, as its mail's shares say: those get no address.
 struct PlaceExpertsArgs {
   ExpertCache cache;
   int64_t layer = 0;
   const int32_t* ids = nullptr;  // [choices] of the router, on the device
   int64_t choices = 0;
   ExpertAddress* table = nullptr;  // out [experts], on the device
+  HostExperts* host = nullptr;     // outlives the recordings of the step
+  QuantizedView x = {};            // with host: what the experts read, [tokens]
+};
+
+// Outputs of experts that were computed elsewhere, in pinned host memory: row r of y is that of
+// choice choices[r], an index into ids.
+struct ExpertRows {
+  const int32_t* choices = nullptr;  // [rows]
+  const float* y = nullptr;          // [rows, width]
+  int64_t rows = 0;
 };
 
 // y = down( relu(up x)^2 ) (+ y when accumulate).
@@ -280,9 +295,12 @@ class Backend {
   virtual void experts(const ExpertsArgs& args) = 0;
   // The experts op in parts, with the same bits: begin, then ranges that ascend and cover every
   // expert that was chosen, then end; no other op between, at least one token. Only the experts of
-  // a range are read by its call.
+  // a range are read by its call. Those without an address in the table, which must be
+  // 5-bit codes, are left out: their outputs are put after the ranges, and read by the time the
+  // device is next waited for.
   virtual void begin_experts(const ExpertsArgs& args) = 0;
   virtual void some_experts(const ExpertsArgs& args, const ExpertRange& range) = 0;
+  virtual void put_experts(const ExpertsArgs& args, const ExpertRows& rows) = 0;
   virtual void end_experts(const ExpertsArgs& args) = 0;
   virtual void mlp(const MlpArgs& args) = 0;
   virtual void add(const AddArgs& args) = 0;

@@ -28,15 +28,40 @@ int64_t find_victim(const ExpertCache& c, int64_t layer, const uint8_t* needed) 
   return best;
 }
 
+// Marks the experts that the host multiplies: shares[m] of m that are in no slot.
+void hand_over(const ExpertCache& c, int64_t layer, const int32_t* shares, ExpertAddress* table,
+               uint8_t* needed) {
+  if (shares == nullptr) return;
+  const int64_t experts = c.shape.experts;
+  const auto misses = [&](int64_t e) {
+    return needed[e] == kNeeded && c.slot_of[layer * experts + e] < 0;
+  };
+  const auto priority = [&](int64_t e) {
+    const auto key = static_cast<int32_t>(layer * experts + e);
+    return miss_priority(c.shape.policy, key, c.uses[key], c.steps[layer]);
+  };
+  int64_t count = 0;
+  for (int64_t e = 0; e < experts; ++e) count += misses(e) ? 1 : 0;
+  for (int64_t left = std::clamp<int64_t>(shares[count], 0, count); left > 0; --left) {
+    int64_t least = -1;
+    for (int64_t e = 0; e < experts; ++e)
+      if (misses(e) && (least < 0 || priority(e) < priority(least))) least = e;
+    needed[least] = kHandedOver;
+    table[least] = {};
+    ++c.counts[layer].misses;
+    ++c.counts[layer].on_host;
+  }
+}
+
 }  // namespace
 
 void place_experts_on_host(const ExpertCache& c, int64_t layer, const int32_t* ids, int64_t choices,
-                           ExpertAddress* table, uint8_t* needed) {
+                           const int32_t* shares, ExpertAddress* table, uint8_t* needed) {
   const int64_t experts = c.shape.experts;
   std::fill_n(needed, experts, uint8_t{0});
   for (int64_t i = 0; i < choices; ++i) {
     HLWQ_CHECK(ids[i] >= 0 && ids[i] < experts);
-    needed[ids[i]] = 1;
+    needed[ids[i]] = kNeeded;
   }
   const uint32_t step = ++c.steps[layer];
   ExpertCounts& counts = c.counts[layer];
@@ -52,9 +77,10 @@ void place_experts_on_host(const ExpertCache& c, int64_t layer, const int32_t* i
     ++counts.hits;
     table[e] = address(c.slot_data[c.slot_of[key]]);
   }
+  hand_over(c, layer, shares, table, needed);
   for (int64_t e = 0; e < experts; ++e) {
     const int64_t key = layer * experts + e;
-    if (needed[e] == 0 || c.slot_of[key] >= 0) continue;
+    if (needed[e] != kNeeded || c.slot_of[key] >= 0) continue;
     ++counts.misses;
     const int64_t victim = find_victim(c, layer, needed);
     if (victim < 0) {

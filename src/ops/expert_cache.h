@@ -12,6 +12,7 @@
 
 #include "base/host_device.h"
 #include "ops/expert_address.h"
+#include "ops/expert_mail.h"
 
 namespace hlwq {
 
@@ -41,6 +42,7 @@ struct ExpertSlot {
 struct ExpertCounts {
   uint64_t hits = 0;      // experts that were in a slot
   uint64_t misses = 0;    // that were not
+  uint64_t on_host = 0;   // of those: multiplied by the host
   uint64_t in_place = 0;  // of those: read where they lie, because no slot was free for them
   uint64_t stall_ns = 0;  // that the step waited for their copies
 };
@@ -83,9 +85,12 @@ struct ExpertCache {
   ExpertCopy* copies = nullptr;      // [experts] of the call
   int32_t* copy_count = nullptr;
   // Of use to a device that copies while it multiplies:
-  uint32_t* arrivals = nullptr;    // [experts + 1] counters of its copies, zero between calls
+  uint32_t* arrivals = nullptr;    // [experts + 2] counters of its parts, zero between calls
   uint32_t* up_ready = nullptr;    // not 0: the up matrices of the last call have all arrived
   uint32_t* down_ready = nullptr;  // [experts] not 0: the expert's down matrix has
+  uint32_t* host_ready = nullptr;  // not 0: the host's answer to the last call has arrived
+  uint64_t* questions = nullptr;   // to the host so far
+  BusTime* bus = nullptr;          // what the mail shows
 };
 
 // Slots of a pool: what the smallest shared memory of a supported GPU, 99 KiB, lets one thread
@@ -171,16 +176,30 @@ inline ExpertCacheLayout lay_out_cache(const ExpertCacheShape& shape, std::byte*
   place(c.home, shape.keys());
   place(c.copies, shape.experts);
   place(c.copy_count, 1);
-  place(c.arrivals, shape.experts + 1);
+  place(c.arrivals, shape.experts + 2);
   place(c.up_ready, 1);
   place(c.down_ready, shape.experts);
+  place(c.host_ready, 1);
+  place(c.questions, 1);
+  place(c.bus, 1);
   return layout;
 }
 
+// Of experts that are in no slot, the host gets those that would leave one first.
+HLWQ_HD inline uint64_t miss_priority(CachePolicy policy, int32_t key, const ExpertUse& use,
+                                      uint32_t step) {
+  return priority_of(policy, key, use, step, step);
+}
+
+// `needed` after place_experts_on_host.
+inline constexpr uint8_t kNeeded = 1, kHandedOver = 2;
+
 // What place_experts does, on the host: finds slots for the experts of `ids` [choices] of a layer,
 // orders the copies of those that are in none and says in `table` [experts] where each lies. The
-// caller runs the copies. `needed` has room for one flag an expert.
+// caller runs the copies. `shares` as ExpertMail's, or null: the host multiplies none. Those it
+// does get no address. `needed` [experts] says afterwards which were chosen and handed over.
 void place_experts_on_host(const ExpertCache& cache, int64_t layer, const int32_t* ids,
-                           int64_t choices, ExpertAddress* table, uint8_t* needed);
+                           int64_t choices, const int32_t* shares, ExpertAddress* table,
+                           uint8_t* needed);
 
 }  // namespace hlwq

@@ -3,8 +3,11 @@
 // when they are called, and nothing runs beside them.
 
 #include <cstring>
+#include <span>
+#include <utility>
 #include <vector>
 
+#include "base/thread_pool.h"
 #include "ops/backend.h"
 
 namespace hlwq {
@@ -31,17 +34,29 @@ class HostBackend : public Backend {
   }
   void synchronize() override {}
 
-  void place_experts(const PlaceExpertsArgs& args) override {
-    const ExpertCache& cache = args.cache;
-    needed_.resize(static_cast<size_t>(cache.shape.experts));
-    place_experts_on_host(cache, args.layer, args.ids, args.choices, args.table, needed_.data());
-    for (int32_t i = 0; i < *cache.copy_count; ++i)
-      copy(cache.copies[i].to, cache.copies[i].from,
-           static_cast<size_t>(cache.records[args.layer].bytes));
-  }
+  void place_experts(const PlaceExpertsArgs& args) override;
+
+  // Its threads; null: it has none of its own.
+  [[nodiscard]] virtual ThreadPool* pool() { return nullptr; }
+  // What a device that has no room for these experts wants of them. Of an expert's tokens the
+  // pairs follow each other.
+  struct OutputsArgs {
+    QuantizedView x;               // [tokens]
+    std::span<const Mlp> experts;  // coded, of one shape
+    const int32_t* begin;          // [experts + 1] first pair of each
+    const int32_t* tokens;         // [pairs] row of x
+    MutF32View y;                  // out [pairs, width]
+  };
+  virtual void expert_outputs(const OutputsArgs& args) = 0;
 
  protected:
-  // Expert e where it lies now.
+  // The answer to place_experts, for an op that is not in parts.
+  void put_answer(const ExpertsArgs& args) {
+    if (args.mail != nullptr)
+      put_experts(args,
+                  {.choices = args.mail->choices, .y = args.mail->y, .rows = *args.mail->rows});
+  }
+  // Expert e where it lies now; without data when its outputs will be put.
   static Mlp expert_at(const ExpertsArgs& args, size_t e) {
     Mlp expert = args.experts[e];
     if (args.table != nullptr) {
@@ -55,6 +70,9 @@ class HostBackend : public Backend {
   static void copy(void* to, const void* from, size_t bytes) {
     if (bytes > 0) std::memcpy(to, from, bytes);
   }
+
+  // Hands the experts that place_experts left to the host over, and waits for its answer.
+  void ask_host(const PlaceExpertsArgs& args);
 
   std::vector<uint8_t> needed_;  // of place_experts
 };

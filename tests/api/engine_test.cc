@@ -242,8 +242,7 @@ TEST(Engine, RefusesWhatItCannotDo) {
   const std::pair<EngineOptions, const char*> unsupported[] = {
       {{.kv_cache_nbits = 4}, "--kv-cache-nbits 4"},
       {{.device = "cpu", .vram = "8GB"}, "--vram: the model runs on cpu"},
-      {{.device = "cpu", .moe_expert_cache_size = "8"}, "--moe-expert-cache-size: the model runs"},
-      {{.cpu_experts = "0.5"}, "--cpu-experts 0.5"}};
+      {{.device = "cpu", .moe_expert_cache_size = "8"}, "--moe-expert-cache-size: the model runs"}};
   for (const auto& [options, words] : unsupported) {
     EXPECT_EQ(error(options).code, ErrorCode::kUnsupported) << words;
     EXPECT_NE(error(options).message.find(words), std::string::npos) << error(options).message;
@@ -258,6 +257,7 @@ TEST(Engine, RefusesWhatItCannotDo) {
       {{.moe_expert_cache_size = "0"}, "--moe-expert-cache-size: got '0'"},
       {{.moe_expert_cache_size = "many"}, "--moe-expert-cache-size: got 'many'"},
       {{.vram = "8GB", .moe_expert_cache_size = "8"}, "wanted one of them"},
+      {{.cpu_experts = "0.5"}, "--cpu-experts 0.5: no expert is off the GPU"},
       {{.cache_policy = "lfru"}, "--cache-policy lfru: nothing is cached"}};
   for (const auto& [options, words] : invalid) {
     EXPECT_EQ(error(options).code, ErrorCode::kInvalidArgument) << words;

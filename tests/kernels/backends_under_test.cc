@@ -27,7 +27,7 @@ std::vector<BackendUnderTest> list_backends() {
       {"reference", Compute::kInt8, [] { return make_reference_backend(Compute::kInt8); }});
   list.push_back(
       {"reference_exact", Compute::kExact, [] { return make_reference_backend(Compute::kExact); }});
-  for (const std::string_view isa : {"portable", "avx2", "avx512"}) {
+  for (const std::string_view isa : {"portable", "avx2", "avx512", "amx"}) {
     add_cpu(list, isa, 1, Compute::kInt8);
     add_cpu(list, isa, 2, Compute::kInt8);
     add_cpu(list, isa, 2, Compute::kExact);
@@ -35,6 +35,13 @@ std::vector<BackendUnderTest> list_backends() {
   add_cuda(list, "cuda", Compute::kInt8);
   add_cuda(list, "cuda_exact", Compute::kExact);
   return list;
+}
+
+TEST(Amx, Processor) {
+  const auto backend = make_cpu_backend({.isa = "amx"});
+  if (!backend)
+    GTEST_SKIP() << "no AMX: its kernels are not tested (" << backend.error().message << ")";
+  EXPECT_NE((*backend)->description().find("amx kernels"), std::string::npos);
 }
 
 TEST(Cuda, Device) {

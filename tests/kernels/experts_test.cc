@@ -334,7 +334,65 @@ TEST_P(ExpertBatches, Bits) {
   }
 }
 
+class IntegerExperts : public BackendTest {};
+
+// Outputs of some experts, or of all, come from elsewhere; their rows in any order.
+TEST_P(IntegerExperts, SomeArePut) {
+  Random random(517);
+  constexpr int64_t kExperts = 24, kUsed = 3, kWidth = 140, kHidden = 72, kMost = 60;
+  const Layer layer(random, Form::kTiled5, kExperts, kWidth, kHidden);
+  const auto backend = make(mlp_needs(kMost, kWidth, kHidden, kExperts, kUsed));
+  TestActivation x(kMost, kWidth, random.normals(kMost * kWidth));
+  x.quantize();
+  for (const int64_t tokens : {int64_t{1}, int64_t{9}, kMost}) {
+    const Choices choices = random_choices(random, tokens, kUsed, layer.present);
+    for (const int32_t every : {1, 2, 5}) {
+      const auto is_put = [&](int32_t e) { return e % every == 0; };
+      const Rows whole(tokens, kWidth), y(tokens, kWidth);
+      ExpertsArgs args{.x = x.part(0, tokens),
+                       .experts = layer.experts,
+                       .ids = choices.ids.data(),
+                       .weights = choices.weights.data(),
+                       .experts_used = kUsed,
+                       .y = whole.view()};
+      backend->experts(args);
+
+      std::vector<ExpertAddress> addresses;
+      for (int32_t e = 0; e < kExperts; ++e) {
+        const Mlp& expert = layer.experts[static_cast<size_t>(e)];
+        addresses.push_back(is_put(e) ? ExpertAddress{}
+                                      : ExpertAddress{expert.up.data, expert.down.data});
+      }
+      std::vector<int32_t> counts(kExperts), put;
+      std::vector<float> rows;
+      for (auto i = static_cast<int32_t>(tokens * kUsed) - 1; i >= 0; --i) {
+        const int32_t e = choices.ids.data()[i];
+        ++counts[static_cast<size_t>(e)];
+        if (!is_put(e)) continue;
+        put.push_back(i);
+        const std::vector<float> out = integer_mlp(layer.coded[static_cast<size_t>(e)], x);
+        const auto at = out.begin() + i / kUsed * kWidth;
+        rows.insert(rows.end(), at, at + kWidth);
+      }
+      const Array<ExpertAddress> table(addresses);
+      const Array<int32_t> put_choices(put);
+      const Array<float> put_rows(rows);
+      args.y = y.view();
+      args.table = table.data();
+      backend->begin_experts(args);
+      backend->some_experts(args, {.first = 0, .last = kExperts, .choices = counts});
+      backend->put_experts(args, {.choices = put_choices.data(),
+                                  .y = put_rows.data(),
+                                  .rows = static_cast<int64_t>(put.size())});
+      backend->end_experts(args);
+      EXPECT_TRUE(same_bits(y.values(), whole.values())) << tokens << " tokens, every " << every;
+    }
+  }
+  EXPECT_FALSE(backend->take_non_finite());
+}
+
 HLWQ_ON_EVERY_BACKEND(Experts);
+HLWQ_ON_INTEGER_BACKENDS(IntegerExperts);
 HLWQ_ON_INTEGER_BACKENDS(ExpertBatches);
 
 }  // namespace

@@ -118,7 +118,7 @@ std::vector<float> everything(const BackendOptions& options) {
 }
 
 TEST(Threads, DoNotChangeBits) {
-  for (const std::string_view isa : {"portable", "avx2", "avx512"}) {
+  for (const std::string_view isa : {"portable", "avx2", "avx512", "amx"}) {
     for (const Compute compute : {Compute::kInt8, Compute::kExact}) {
       const BackendOptions one{.threads = 1, .compute = compute, .isa = isa};
       if (!make_cpu_backend(one)) continue;  // not on this machine

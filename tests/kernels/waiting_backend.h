@@ -106,6 +106,10 @@ class WaitingBackend final : public Backend {
     inner_->some_experts(with_table(args, table_), range);
     wait();
   }
+  void put_experts(const ExpertsArgs& args, const ExpertRows& rows) override {
+    inner_->put_experts(with_table(args, table_), rows);
+    wait();
+  }
   void end_experts(const ExpertsArgs& args) override {
     inner_->end_experts(with_table(args, table_));
     wait();

@@ -28,7 +28,8 @@ std::unique_ptr<Backend> make_backend(std::string_view name) {
   const Compute compute = name.ends_with("-exact") ? Compute::kExact : Compute::kInt8;
   if (name.starts_with("reference-")) return make_reference_backend(compute);
   const BackendOptions options{.threads = 2, .compute = compute};
-  auto backend = name.starts_with("cuda-") ? make_cuda_backend(options) : make_cpu_backend(options);
+  Result<std::unique_ptr<Backend>> backend = make_cpu_backend(options);
+  if (name.starts_with("cuda-")) backend = make_cuda_backend(options);
   if (!backend) throw std::runtime_error(backend.error().message);
   if (name.starts_with("far-")) return std::make_unique<FarBackend>(*std::move(backend));
   return *std::move(backend);

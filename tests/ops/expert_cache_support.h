@@ -50,8 +50,9 @@ class TestCache {
     }
   }
 
-  void place(int64_t layer, const std::vector<int32_t>& ids) {
-    place_experts_on_host(cache_, layer, ids.data(), static_cast<int64_t>(ids.size()),
+  // `shares` of the host, or null.
+  void place(int64_t layer, const std::vector<int32_t>& ids, const int32_t* shares = nullptr) {
+    place_experts_on_host(cache_, layer, ids.data(), static_cast<int64_t>(ids.size()), shares,
                           table().data(), needed_.data());
     for (int32_t i = 0; i < *cache_.copy_count; ++i)
       std::memcpy(cache_.copies[i].to, cache_.copies[i].from, kRecordBytes);

@@ -158,6 +158,9 @@ class FarBackend final : public Backend {
       inner_->some_experts(args, {.first = range.first, .last = range.last, .choices = all});
     });
   }
+  void put_experts(const ExpertsArgs& args, const ExpertRows& rows) override {
+    run([this, args, rows] { inner_->put_experts(args, rows); });
+  }
   void end_experts(const ExpertsArgs& args) override {
     run([this, args] { inner_->end_experts(args); });
   }

@@ -49,7 +49,9 @@ class FakeBackend : public HostBackend {
   void experts(const ExpertsArgs&) override { HLWQ_CHECK(false); }
   void begin_experts(const ExpertsArgs&) override { HLWQ_CHECK(false); }
   void some_experts(const ExpertsArgs&, const ExpertRange&) override { HLWQ_CHECK(false); }
+  void put_experts(const ExpertsArgs&, const ExpertRows&) override { HLWQ_CHECK(false); }
   void end_experts(const ExpertsArgs&) override { HLWQ_CHECK(false); }
+  void expert_outputs(const OutputsArgs&) override { HLWQ_CHECK(false); }
   void mlp(const MlpArgs&) override { HLWQ_CHECK(false); }
   void add(const AddArgs&) override { HLWQ_CHECK(false); }
   void mamba(const MambaArgs&) override { HLWQ_CHECK(false); }

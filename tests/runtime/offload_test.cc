@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <optional>
 
 #include "runtime/perplexity.h"
 #include "tests/runtime/offload_support.h"
@@ -44,11 +45,11 @@ class EqualityMatrix : public testing::TestWithParam<Place> {
     backend_ = offload_backend(GetParam().backend);
     if (backend_ == nullptr) GTEST_SKIP() << "no GPU here";
   }
-  std::vector<std::string> digests(ExpertHome* home) {
+  std::vector<std::string> digests(ExpertHome* home, const std::vector<Shape>& shapes = runs()) {
     auto model = load_tiny(*backend_, home);
     if (!model) throw std::runtime_error(model.error().message);
     std::vector<std::string> all;
-    for (const Shape& run : runs())
+    for (const Shape& run : shapes)
       all.push_back(run_digest(*backend_, **model, run.tokens, run.sequences, kSteps));
     stats_ = (*model)->take_expert_stats();
     return all;
@@ -95,6 +96,44 @@ INSTANTIATE_TEST_SUITE_P(
                     Place{"cuda", CachePolicy::kLfru}, Place{"cuda", CachePolicy::kFifo},
                     Place{"cuda", CachePolicy::kFrecency}),
     [](const auto& test) { return name_of(test.param); });
+
+// The same with some of the misses, or all, multiplied by the CPU: in decode steps, when the device
+// asks, and beside streamed ones.
+TEST_P(EqualityMatrix, GivesThemWhateverTheCpuMultiplies) {
+  // A GPU has the time for all of them.
+  const std::vector<Shape> shapes =
+      GetParam().backend == "cuda" ? runs() : std::vector<Shape>{{1, 1}, {7, 4}, {300, 1}};
+  const std::vector<std::string> resident = digests(nullptr, shapes);
+  if (auto* const far = dynamic_cast<FarBackend*>(backend_.get())) far->guards_ = false;
+  for (const std::optional<double> share :
+       {std::optional(0.0), std::optional(0.5), std::optional(1.0), std::optional<double>()}) {
+    for (const int64_t slots : {int64_t{1}, int64_t{8}}) {
+      OffloadHome home({.slots_per_layer = slots,
+                        .policy = GetParam().policy,
+                        .cpu = *make_cpu_backend({.threads = 2}),
+                        .cpu_share = share});
+      const std::vector<std::string> shared = digests(&home, shapes);
+      for (size_t i = 0; i < shapes.size(); ++i)
+        EXPECT_EQ(shared[i], resident[i])
+            << slots << " slots, share " << share.value_or(-1) << ", prompt " << shapes[i].tokens
+            << ", batch " << shapes[i].sequences;
+      int64_t misses = 0, on_host = 0;
+      for (const ExpertLayerStats& layer : stats_) {
+        misses += layer.misses;
+        on_host += layer.on_host;
+      }
+      if (!share) continue;
+      EXPECT_EQ(on_host == 0, *share == 0);
+      if (*share == 0.5) {
+        EXPECT_NEAR(static_cast<double>(on_host), 0.5 * static_cast<double>(misses),
+                    0.1 * static_cast<double>(misses));
+      }
+      if (*share == 1.0) {
+        EXPECT_GT(static_cast<double>(on_host), 0.9 * static_cast<double>(misses));
+      }
+    }
+  }
+}
 
 class OnADevice : public testing::TestWithParam<std::string> {
  protected:

@@ -68,6 +68,27 @@ std::string bytes_or_dash(const std::optional<int64_t>& bytes) {
   return bytes ? format_bytes(*bytes) : "-";
 }
 
+// How misses of decode steps were split, and what they took.
+void print_misses(const BenchRow& row) {
+  ExpertTraffic all;
+  for (const ExpertTraffic& layer : row.experts) {
+    all.misses += layer.misses;
+    all.on_cpu += layer.on_cpu;
+    all.bytes += layer.bytes;
+    all.stall_s += layer.stall_s;
+    all.cpu_s += layer.cpu_s;
+  }
+  const int64_t brought = all.misses - all.on_cpu;
+  if (brought == 0 || all.on_cpu == 0 || all.stall_s <= 0 || all.cpu_s <= 0) return;
+  const double record = static_cast<double>(all.bytes) / static_cast<double>(brought);
+  print(fmt::format(
+      "\n{}: {:.1f} % of the misses on the CPU, which read {:.1f} GB/s; the bus brought "
+      "the others at {:.1f} GB/s\n",
+      row.name, 100 * static_cast<double>(all.on_cpu) / static_cast<double>(all.misses),
+      record * static_cast<double>(all.on_cpu) / all.cpu_s * 1e-9,
+      static_cast<double>(all.bytes) / all.stall_s * 1e-9));
+}
+
 void print_table(const BenchFlags& flags, const Engine& engine, const BenchResult& result) {
   const ModelInfo& info = engine.info();
   const Environment environment = read_environment();
@@ -98,6 +119,7 @@ void print_table(const BenchFlags& flags, const Engine& engine, const BenchResul
                       row.name, widest, row.tok_s, row.tok_s_least, row.tok_s_most, rate, share,
                       hits, bytes_or_dash(row.vram_peak_bytes), format_bytes(row.host_bytes)));
   }
+  for (const BenchRow& row : result.rows) print_misses(row);
 }
 
 // "0" asks for no rows of a kind.

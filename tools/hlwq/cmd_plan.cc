@@ -34,6 +34,7 @@ nlohmann::json to_json(const PlanRow& row) {
           {"fits", row.fits},
           {"hit_rate", row.hit_rate},
           {"misses_per_step", row.misses_per_step},
+          {"cpu_per_step", row.cpu_per_step},
           {"belady_hit_rate", or_null(row.belady_hit_rate)},
           {"predicted_tok_s", or_null(row.predicted_tok_s)}};
 }
@@ -58,6 +59,8 @@ nlohmann::json report(const PlanResult& plan) {
           {"resident_step_s", plan.resident_step_s},
           {"cached_step_s", plan.cached_step_s},
           {"miss_s", plan.miss_s},
+          {"cpu_expert_s", plan.cpu_expert_s},
+          {"bus_expert_s", plan.bus_expert_s},
           {"traced_steps", plan.traced_steps},
           {"rows", rows},
           {"chosen", or_null(plan.chosen)},
@@ -77,14 +80,24 @@ void print_table(const PlanFlags& flags, const PlanResult& plan) {
       "{:.4f} ms more for a miss\n",
       plan.batch == 1 ? "a sequence" : fmt::format("{} sequences", plan.batch), plan.context,
       1e3 * plan.resident_step_s, 1e3 * plan.cached_step_s, 1e3 * plan.miss_s));
+  const auto rate = [&](double seconds) {
+    return static_cast<double>(plan.expert_record_bytes) / seconds * 1e-9;
+  };
+  if (plan.cpu_expert_s > 0)
+    print(fmt::format(
+        "misses   {:.4f} ms on the CPU ({:.1f} GB/s) while the bus takes {:.4f} ms ({:.1f} GB/s)\n",
+        1e3 * plan.cpu_expert_s, rate(plan.cpu_expert_s), 1e3 * plan.bus_expert_s,
+        rate(plan.bus_expert_s)));
   print(
       fmt::format("routing  {}\n\n",
                   plan.traced_steps > 0
                       ? fmt::format("{} traced steps of {}", plan.traced_steps, flags.request.trace)
                       : std::string("even, so the hit rate is a low guess (--trace)")));
   const bool traced = plan.traced_steps > 0;
-  print(fmt::format("   {:>9} {:>7} {:>8}  {:>9} {:>9}  {:>7} {}{:>9}\n", "--vram", "slots",
-                    "a layer", "GPU", "host", "hits", traced ? " at best " : "", "tok/s"));
+  const bool split = plan.cpu_expert_s > 0;
+  print(fmt::format("   {:>9} {:>7} {:>8}  {:>9} {:>9}  {:>7} {}{}{:>9}\n", "--vram", "slots",
+                    "a layer", "GPU", "host", "hits", traced ? " at best " : "",
+                    split ? " by bus  by CPU " : "", "tok/s"));
   for (size_t i = 0; i < plan.rows.size(); ++i) {
     const PlanRow& row = plan.rows[i];
     if (!row.predicted_tok_s) {
@@ -96,11 +109,15 @@ void print_table(const PlanFlags& flags, const PlanResult& plan) {
                              : row.belady_hit_rate
                                  ? fmt::format("{:>7.1f} % ", 100 * *row.belady_hit_rate)
                                  : "       - ";
-    print(fmt::format(" {} {:>9} {:>7} {:>8}  {:>9} {:>9}  {:>5.1f} % {}{:>9.1f}{}\n",
+    const std::string by =
+        split ? fmt::format("{:>7.1f} {:>7.1f} ", row.misses_per_step - row.cpu_per_step,
+                            row.cpu_per_step)
+              : "";
+    print(fmt::format(" {} {:>9} {:>7} {:>8}  {:>9} {:>9}  {:>5.1f} % {}{}{:>9.1f}{}\n",
                       i == plan.chosen ? '*' : ' ', format_bytes(row.vram_bytes), row.slots,
                       row.slots_per_layer, format_bytes(row.resident_bytes),
-                      format_bytes(row.host_bytes), 100 * row.hit_rate, best, *row.predicted_tok_s,
-                      row.fits ? "" : "  (more than is free)"));
+                      format_bytes(row.host_bytes), 100 * row.hit_rate, best, by,
+                      *row.predicted_tok_s, row.fits ? "" : "  (more than is free)"));
   }
   print(fmt::format("\nchoose   {}\n", plan.advice));
 }

@@ -9,9 +9,11 @@ nlohmann::json experts_to_json(const std::vector<ExpertTraffic>& layers) {
   for (const ExpertTraffic& layer : layers)
     array.push_back({{"hits", layer.hits},
                      {"misses", layer.misses},
+                     {"on_cpu", layer.on_cpu},
                      {"in_place", layer.in_place},
                      {"bytes", layer.bytes},
-                     {"stall_s", layer.stall_s}});
+                     {"stall_s", layer.stall_s},
+                     {"cpu_s", layer.cpu_s}});
   return array;
 }
 

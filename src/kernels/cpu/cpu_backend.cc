@@ -52,6 +52,7 @@ void lay_out(Scratch& s, Job*& jobs, int64_t job_count, Compute compute, Layout&
     layout.place(s.pair_token, s.pairs);
     layout.place(s.choice_pair, s.pairs);
     layout.place(s.expert_begin, s.experts + 1);
+    layout.place(s.expert_pairs, s.experts);
     layout.place(s.scores, s.tokens * s.experts);
     layout.place(s.corrected, s.tokens * s.experts);
     layout.place(s.group_scores, s.tokens * s.experts);
@@ -126,7 +127,7 @@ void CpuBackend::sample(const SampleArgs& args) {
 
 }  // namespace cpu
 
-Result<std::unique_ptr<Backend>> make_cpu_backend(const BackendOptions& options) {
+Result<std::unique_ptr<HostBackend>> make_cpu_backend(const BackendOptions& options) {
   if (options.threads < 0) {
     return fail(ErrorCode::kInvalidArgument,
                 fmt::format("threads: {} is negative (0 means every usable CPU)", options.threads));
@@ -134,9 +135,10 @@ Result<std::unique_ptr<Backend>> make_cpu_backend(const BackendOptions& options)
   const int threads = options.threads == 0 ? usable_cpus() : options.threads;
   const cpu::CpuKernels* kernels = nullptr;
   const bool best = options.isa == "best";
-  bool known = best || options.isa == "avx512" || options.isa == "avx2";
+  bool known = best || options.isa == "amx" || options.isa == "avx512" || options.isa == "avx2";
 #if defined(__x86_64__)
   const CpuFeatures& features = cpu_features();
+  if ((best || options.isa == "amx") && features.amx_int8) kernels = &cpu::amx_kernels();
   if (kernels == nullptr && (best || options.isa == "avx512") && features.avx512_vbmi) {
     kernels = &cpu::avx512_kernels();
   }
@@ -149,8 +151,9 @@ Result<std::unique_ptr<Backend>> make_cpu_backend(const BackendOptions& options)
     known = true;
   }
   if (!known) {
-    return fail(ErrorCode::kInvalidArgument,
-                fmt::format("isa: got '{}', want best, avx512, avx2 or portable", options.isa));
+    return fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("isa: got '{}', want best, amx, avx512, avx2 or portable", options.isa));
   }
   if (kernels == nullptr) {
     return fail(ErrorCode::kUnsupported,

@@ -17,6 +17,14 @@
 
 namespace hlwq::cpu {
 
+// An expert and the tokens it meets: rows of x, and as many rows of y one after the other.
+struct ExpertPairs {
+  Mlp expert;
+  const int32_t* tokens = nullptr;  // [count]
+  int64_t count = 0;
+  float* y = nullptr;
+};
+
 // What the ops write between their steps; all of it lies in one arena made by reserve().
 struct Scratch {
   int64_t tokens = 0, pairs = 0;     // rows of the per-token and per-choice arrays
@@ -28,22 +36,23 @@ struct Scratch {
   int8_t* hidden_xq = nullptr;      // integer: [pairs, padded mlp_width] ...
   float* hidden_sx = nullptr;       // ... [pairs, blocks]
   int32_t* hidden_sum = nullptr;
-  float* expert_out = nullptr;      // [pairs, width]
-  int32_t* pair_token = nullptr;    // [pairs] choices sorted by expert: the token
-  int32_t* choice_pair = nullptr;   // [pairs] of ids' order: the place among sorted choices
-  int32_t* expert_begin = nullptr;  // [experts + 1]
-  float* scores = nullptr;          // [tokens, experts] router
-  float* corrected = nullptr;       // [tokens, experts]
-  float* group_scores = nullptr;    // [tokens, experts]
-  uint8_t* chosen = nullptr;        // [tokens, experts]
-  float* convolved = nullptr;       // [tokens, conv_channels]
+  float* expert_out = nullptr;          // [pairs, width]
+  int32_t* pair_token = nullptr;        // [pairs] choices sorted by expert: the token
+  int32_t* choice_pair = nullptr;       // [pairs] of ids' order: the place among sorted choices
+  int32_t* expert_begin = nullptr;      // [experts + 1]
+  ExpertPairs* expert_pairs = nullptr;  // [experts]
+  float* scores = nullptr;              // [tokens, experts] router
+  float* corrected = nullptr;           // [tokens, experts]
+  float* group_scores = nullptr;        // [tokens, experts]
+  uint8_t* chosen = nullptr;            // [tokens, experts]
+  float* convolved = nullptr;           // [tokens, conv_channels]
 };
 
 // A product and how it is cut into tasks.
 struct Job {
   Product product;
   void (*run)(const Product& product, int64_t begin, int64_t end) = nullptr;
-  int64_t task_rows = 0;
+  int64_t task_rows = 0, task_tokens = 0;
   int64_t first_task = 0;
 };
 
@@ -55,6 +64,7 @@ class CpuBackend final : public HostBackend {
   [[nodiscard]] std::string description() const override;
   [[nodiscard]] Compute compute() const override { return compute_; }
   [[nodiscard]] int threads() const override { return pool_.threads(); }
+  [[nodiscard]] ThreadPool* pool() override { return &pool_; }
   [[nodiscard]] DeviceMemory memory() const override;
   [[nodiscard]] Result<double> read_bandwidth() override;
 
@@ -71,7 +81,9 @@ class CpuBackend final : public HostBackend {
   void experts(const ExpertsArgs& args) override;
   void begin_experts(const ExpertsArgs& args) override;
   void some_experts(const ExpertsArgs& args, const ExpertRange& range) override;
+  void put_experts(const ExpertsArgs& args, const ExpertRows& rows) override;
   void end_experts(const ExpertsArgs& args) override;
+  void expert_outputs(const OutputsArgs& args) override;
   void mlp(const MlpArgs& args) override;
   void add(const AddArgs& args) override;
   void mamba(const MambaArgs& args) override;
@@ -116,6 +128,8 @@ class CpuBackend final : public HostBackend {
   [[nodiscard]] Activation activate_hidden(int64_t first, int64_t rows, const Matrix& down);
   void choose_experts(const RouteArgs& args, int64_t token);
   void sort_choices(const ExpertsArgs& args);
+  // Up matrices, hidden layers and down matrices of experts of one shape.
+  void multiply_pairs(const Activation& x, std::span<const ExpertPairs> experts, int64_t y_stride);
   void store_keys_values(const AttentionArgs& args);
 
   static constexpr double kInlineNs = 4000;  // waking or joining the pool costs 1 to 2 us

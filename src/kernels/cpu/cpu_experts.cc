@@ -172,6 +172,7 @@ void CpuBackend::experts(const ExpertsArgs& args) {
   begin_experts(args);
   some_experts(args,
                {.first = 0, .last = static_cast<int64_t>(args.experts.size()), .choices = {}});
+  put_answer(args);
   end_experts(args);
 }
 
@@ -188,49 +189,86 @@ void CpuBackend::begin_experts(const ExpertsArgs& args) {
 }
 
 void CpuBackend::some_experts(const ExpertsArgs& args, const ExpertRange& range) {
-  const int64_t width = args.y.cols;
   const int32_t* begin = scratch_.expert_begin;
-  const int64_t first_pair = begin[range.first], pairs = begin[range.last] - first_pair;
-  if (pairs == 0) return;
-  const Mlp& any = args.experts[static_cast<size_t>(args.ids[0])];
+  size_t count = 0;
+  for (int64_t e = range.first; e < range.last; ++e) {
+    const Mlp expert = expert_at(args, static_cast<size_t>(e));
+    if (begin[e] == begin[e + 1] || expert.up.data == nullptr) continue;
+    scratch_.expert_pairs[count++] = {.expert = expert,
+                                      .tokens = scratch_.pair_token + begin[e],
+                                      .count = begin[e + 1] - begin[e],
+                                      .y = scratch_.expert_out + begin[e] * args.y.cols};
+  }
+  multiply_pairs(args.x, {scratch_.expert_pairs, count}, args.y.cols);
+}
+
+void CpuBackend::expert_outputs(const OutputsArgs& args) {
+  const size_t count = args.experts.size();
+  HLWQ_CHECK(static_cast<int64_t>(count) <= scratch_.experts &&
+             args.begin[count] <= scratch_.pairs);
+  for (size_t i = 0; i < count; ++i)
+    scratch_.expert_pairs[i] = {.expert = args.experts[i],
+                                .tokens = args.tokens + args.begin[i],
+                                .count = args.begin[i + 1] - args.begin[i],
+                                .y = args.y.row(args.begin[i])};
+  if (count == 0) return;
+  const int64_t cols = args.experts[0].up.cols;
+  const Activation x{.x = {.data = nullptr, .rows = args.x.rows, .cols = cols, .stride = cols},
+                     .q = args.x};
+  multiply_pairs(x, {scratch_.expert_pairs, count}, args.y.stride);
+}
+
+// Hidden rows of the pairs lie one after the other; rows of y are `y_stride` floats apart.
+void CpuBackend::multiply_pairs(const Activation& x, std::span<const ExpertPairs> experts,
+                                int64_t y_stride) {
+  if (experts.empty()) return;
+  const Mlp& any = experts[0].expert;
   const int64_t hidden_width = any.up.rows;
   HLWQ_CHECK(hidden_width <= scratch_.mlp_width);
+  int64_t pairs = 0;
   start_jobs();
-  for (int64_t e = range.first; e < range.last; ++e) {
-    if (begin[e] == begin[e + 1]) continue;
-    const Mlp expert = expert_at(args, static_cast<size_t>(e));
+  for (const ExpertPairs& e : experts) {
+    const Mlp& expert = e.expert;
     HLWQ_CHECK(expert.up.rows == hidden_width && expert.down.cols == hidden_width &&
-               expert.down.rows == width && expert.up.coded() == any.up.coded() &&
+               expert.down.rows == any.down.rows && expert.up.coded() == any.up.coded() &&
                expert.down.coded() == any.down.coded());
-    Product up = make_product(expert.up, args.x, scratch_.rotated);
-    up.input_rows = scratch_.pair_token + begin[e];
-    up.tokens = begin[e + 1] - begin[e];
-    up.y = scratch_.hidden + begin[e] * hidden_width;
+    Product up = make_product(expert.up, x, scratch_.rotated);
+    up.input_rows = e.tokens;
+    up.tokens = e.count;
+    up.y = scratch_.hidden + pairs * hidden_width;
     up.y_stride = hidden_width;
     add_job(up);
+    pairs += e.count;
   }
   run_jobs();
 
   const int64_t blocks = blocks_of(hidden_width);
-  const Activation hidden = activate_hidden(first_pair, pairs, any.down);
+  const Activation hidden = activate_hidden(0, pairs, any.down);
   start_jobs();
-  for (int64_t e = range.first; e < range.last; ++e) {
-    if (begin[e] == begin[e + 1]) continue;
-    Product down = make_product(expert_at(args, static_cast<size_t>(e)).down, hidden,
-                                scratch_.hidden_rotated + first_pair * blocks * kBlock);
-    const int64_t at = begin[e] - first_pair;
-    down.tokens = begin[e + 1] - begin[e];
+  int64_t at = 0;
+  for (const ExpertPairs& e : experts) {
+    Product down = make_product(e.expert.down, hidden, scratch_.hidden_rotated);
+    down.tokens = e.count;
     if (down.x != nullptr) down.x += at * down.x_stride;
     if (down.xq != nullptr) {
       down.xq += at * blocks * kBlock;
       down.sx += at * blocks;
       down.sum += at * blocks;
     }
-    down.y = scratch_.expert_out + begin[e] * width;
-    down.y_stride = width;
+    down.y = e.y;
+    down.y_stride = y_stride;
     add_job(down);
+    at += e.count;
   }
   run_jobs();
+}
+
+void CpuBackend::put_experts(const ExpertsArgs& args, const ExpertRows& rows) {
+  const int64_t width = args.y.cols;
+  parallel_rows(rows.rows, static_cast<double>(width) * 0.1, [&](int64_t r) {
+    std::copy_n(rows.y + r * width, width,
+                scratch_.expert_out + scratch_.choice_pair[rows.choices[r]] * width);
+  });
 }
 
 void CpuBackend::end_experts(const ExpertsArgs& args) {

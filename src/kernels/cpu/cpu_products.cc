@@ -14,6 +14,10 @@ struct Rate {
 };
 constexpr Rate kPlainRate{0.08, 0.02}, kIntegerRate{0.03, 0.006}, kExactRate{0.3, 0.06};
 
+// Tasks a thread. One token: threads wait for memory and should end together. Many: a task packs
+// them once for all of its rows.
+constexpr double kTasksOfOneToken = 16, kTasksOfMany = 4;
+
 constexpr double kNormNs = 0.1, kQuantizeNs = 0.3;  // a value
 
 Weights make_weights(const Matrix& m) {
@@ -44,6 +48,31 @@ Weights make_weights(const Matrix& m) {
 
 bool coded(const Product& p) {
   return p.weights.kind == WeightKind::kTiled5 || p.weights.kind == WeightKind::kPlanes;
+}
+
+int64_t parts(int64_t count, int64_t most) { return (count + most - 1) / most; }
+
+// Most tokens of a task. A plain matrix with too few rows for the threads (a router) is cut by
+// tokens instead.
+int64_t task_tokens(const Product& p, int threads) {
+  const bool few_rows = p.weights.rows < kTaskRows * threads * static_cast<int64_t>(kTasksOfMany);
+  return !coded(p) && few_rows ? 32 : 128;
+}
+
+// Tokens [first, first + count) of a product.
+Product some_tokens(Product p, int64_t first, int64_t count) {
+  p.tokens = count;
+  p.y += first * p.y_stride;
+  if (p.input_rows != nullptr) {
+    p.input_rows += first;
+  } else if (p.x != nullptr) {
+    p.x += first * p.x_stride;
+  } else {
+    p.xq += first * p.weights.blocks * kBlock;
+    p.sx += first * p.weights.blocks;
+    p.sum += first * p.weights.blocks;
+  }
+  return p;
 }
 
 }  // namespace
@@ -127,22 +156,33 @@ void CpuBackend::run_jobs() {
            (rate.weight + rate.token * static_cast<double>(job.product.tokens));
   };
   double total_ns = 0;
-  for (const Job& job : jobs)
+  bool one_token = true;
+  for (const Job& job : jobs) {
     total_ns += row_ns(job) * static_cast<double>(job.product.weights.rows);
-  const double task_ns = std::max(kTaskNs, total_ns / (4.0 * pool_.threads()));
+    one_token = one_token && job.product.tokens == 1;
+  }
+  const double thread_tasks = one_token ? kTasksOfOneToken : kTasksOfMany;
+  const double task_ns = std::max(kTaskNs, total_ns / (thread_tasks * pool_.threads()));
   int64_t tasks = 0;
   for (Job& job : jobs) {
-    const auto rows = static_cast<int64_t>(task_ns / row_ns(job));
-    job.task_rows = std::max(kTaskRows, rows / kTaskRows * kTaskRows);
+    job.task_tokens = task_tokens(job.product, pool_.threads());
     job.first_task = tasks;
-    tasks += (job.product.weights.rows + job.task_rows - 1) / job.task_rows;
+    const int64_t token_parts = parts(job.product.tokens, job.task_tokens);
+    const auto rows =
+        static_cast<int64_t>(task_ns * static_cast<double>(token_parts) / row_ns(job));
+    job.task_rows = std::max(kTaskRows, rows / kTaskRows * kTaskRows);
+    tasks += parts(job.product.weights.rows, job.task_rows) * token_parts;
   }
   parallel(tasks, total_ns, [&](int64_t task) {
     const auto after = std::upper_bound(jobs.begin(), jobs.end(), task,
                                         [](int64_t t, const Job& j) { return t < j.first_task; });
     const Job& job = *(after - 1);
-    const int64_t begin = (task - job.first_task) * job.task_rows;
-    job.run(job.product, begin, std::min(begin + job.task_rows, job.product.weights.rows));
+    // Neighbouring tasks, which one thread does as a rule, have the rows of weights in common.
+    const int64_t token_parts = parts(job.product.tokens, job.task_tokens);
+    const int64_t begin = (task - job.first_task) / token_parts * job.task_rows;
+    const int64_t first = (task - job.first_task) % token_parts * job.task_tokens;
+    job.run(some_tokens(job.product, first, std::min(job.task_tokens, job.product.tokens - first)),
+            begin, std::min(begin + job.task_rows, job.product.weights.rows));
   });
 }
 

@@ -24,6 +24,15 @@ constexpr ByteTable sign_rotations(int odd) {
 inline constexpr ByteTable kEvenSigns = sign_rotations(0);
 inline constexpr ByteTable kOddSigns = sign_rotations(1);
 
+// Every second byte of two registers.
+constexpr ByteTable every_second(int first) {
+  ByteTable table{};
+  for (int i = 0; i < 64; ++i) table.v[i] = static_cast<uint8_t>(2 * i + first);
+  return table;
+}
+inline constexpr ByteTable kEvenBytes = every_second(0);
+inline constexpr ByteTable kOddBytes = every_second(1);
+
 HLWQ_INLINE __m512i load_table(const ByteTable& table) { return _mm512_load_si512(table.v); }
 
 // v + bias of 32 levels from `levels` on, the byte that starts at bit `shift`.
@@ -69,6 +78,13 @@ class Tiled5Bytes {
   HLWQ_INLINE void prefetch(int64_t at) const {
     _mm_prefetch(reinterpret_cast<const char*>(w_.data + at * 64), _MM_HINT_T0);
   }
+  // The signs and norms of eight rows.
+  HLWQ_INLINE void prefetch_beside(int64_t at) const {
+    const auto* signs = reinterpret_cast<const char*>(w_.signs + at * 16);
+    _mm_prefetch(signs, _MM_HINT_T0);
+    _mm_prefetch(signs + 64, _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(w_.norms + at), _MM_HINT_T0);
+  }
 
  private:
   const Weights& w_;
@@ -98,6 +114,7 @@ class PlaneBytes {
     return {look_up(high_, codes.a), look_up(high_, codes.b)};
   }
   HLWQ_INLINE void prefetch(int64_t) const {}
+  HLWQ_INLINE void prefetch_beside(int64_t) const {}
 
  private:
   __m512i table(int i, int bias, int shift) const {
@@ -130,3 +147,13 @@ class PlaneBytes {
 // 2 sum v*xq + sum xq from the sum of unsigned bytes: 2 (u - bias * sum) + sum.
 template <bool Wide>
 inline constexpr int32_t kSumFactor = Wide ? 2 * 32768 - 1 : 2 * 128 - 1;
+
+// Where memory is asked for while block b of rows [row, row + 8) is expanded: the same rows
+// kBlocksAhead on or, after their last block, those of the next step of `step` rows.
+inline constexpr int64_t kBlocksAhead = 4;
+template <class Bytes>
+HLWQ_INLINE int64_t record_ahead(const Bytes& bytes, const Weights& w, int64_t row, int64_t b,
+                                 int64_t step) {
+  const int64_t ahead = b + kBlocksAhead;
+  return ahead < w.blocks ? bytes.record(row, ahead) : bytes.record(row + step, ahead - w.blocks);
+}

@@ -30,14 +30,6 @@ HLWQ_INLINE __m256i sum_sixteen(const __m512i (&a)[8]) {
 // Rows whose magnitudes are asked for ahead of their use: 4 KiB (Zen 5, 14848 x 2688).
 inline constexpr int64_t kPrefetchRows = 64;
 
-constexpr ByteTable every_second(int first) {
-  ByteTable table{};
-  for (int i = 0; i < 64; ++i) table.v[i] = static_cast<uint8_t>(2 * i + first);
-  return table;
-}
-inline constexpr ByteTable kEvenBytes = every_second(0);
-inline constexpr ByteTable kOddBytes = every_second(1);
-
 // Rows [row, row + 8), those before `end`, for tokens [token, token + Tokens).
 template <int Tokens, class Bytes>
 void gemv_eight_rows(const Product& p, const Bytes& bytes, int64_t row, int64_t end,

@@ -24,6 +24,7 @@ namespace avx512 {
 #include "kernels/cpu/embed-inl.h"
 #include "kernels/cpu/expand_avx512-inl.h"
 #include "kernels/cpu/integer_gemv_avx512-inl.h"
+#include "kernels/cpu/transpose_avx512-inl.h"
 #include "kernels/cpu/weight_tile_avx512-inl.h"
 #include "kernels/cpu/integer_gemm-inl.h"
 #include "kernels/cpu/mamba-inl.h"

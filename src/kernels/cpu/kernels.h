@@ -134,6 +134,7 @@ const CpuKernels& portable_kernels();
 #if defined(__x86_64__)
 const CpuKernels& avx2_kernels();
 const CpuKernels& avx512_kernels();
+const CpuKernels& amx_kernels();
 #endif
 
 }  // namespace hlwq::cpu

@@ -1,15 +1,14 @@
 // The two middle steps of a Mamba-2 mixer: causal convolution with SiLU, and the selective scan.
 // Math    docs/math.md#mamba-2. The scan is the recurrence, token by token, so that a sequence
-// gives
-//         the same bits however it is cut:
-//           S[p][n] = fma(dt*x[p], B[n], decay*S[p][n]),  y[p] = S[p] . C + d*x[p],  decay =
-//           e^(dt*A)
+//         gives the same bits however it is cut:
+//           S[p][n] = fma(dt*x[p], B[n], decay*S[p][n]),  y[p] = S[p] . C + d*x[p],
+//           decay = e^(dt*A)
 // Shapes  see Convolution and Scan in kernels.h; 16 lanes along channels, along n in the scan
 // Bytes   decode: 8 * head_dim * state a head (read and write); prefill: in L1
-// Method  convolution: a token's row of channels at a time, earlier rows still in L1. Scan: 4 rows
-// p
-//         share each load of B and C; the rows of the next tokens lie pages apart and are
-//         prefetched
+// Floor   scan: three vector operations for 16 elements of the state and a token
+// Method  convolution: a token's row of channels at a time, earlier rows still in L1. Scan: 16
+//         tokens at a time; two rows of 128 stay in registers while all of them pass (other sizes:
+//         in L1); the rows of the next tokens lie pages apart and are prefetched
 
 void convolve(const Convolution& a) {
   constexpr int64_t kMost = kMaxConvChannels;
@@ -48,7 +47,7 @@ void convolve(const Convolution& a) {
   }
 }
 
-// Updates Rows rows of a state; row_sums[r] are the 16 partial sums of S[r] . C.
+// One token updates Rows rows of a state; row_sums[r] are the 16 partial sums of S[r] . C.
 template <int Rows>
 HLWQ_INLINE void scan_rows(float* state, int64_t size, const float* b, const float* c, Lanes decay,
                            const float* dt_x, Lanes* row_sums) {
@@ -80,50 +79,132 @@ HLWQ_INLINE void scan_rows(float* state, int64_t size, const float* b, const flo
   for (int r = 0; r < Rows; ++r) row_sums[r] = sums[r];
 }
 
+HLWQ_INLINE void copy_floats(const float* from, int64_t count, float* to) {
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16) store(to + i, load(from + i));
+  if (i < count) store_first(to + i, load_first(from + i, count - i), count - i);
+}
+
 HLWQ_INLINE void prefetch_floats(const float* p, int64_t count) {
   for (int64_t i = 0; i < count; i += 16) __builtin_prefetch(p + i);
 }
 
+// What a token brings to all rows of a head's state.
+struct ScanToken {
+  const float *x, *b, *c, *z;
+  float dt, decay;
+};
+
+HLWQ_INLINE ScanToken scan_token(const Scan& a, int64_t t, float rate) {
+  const float raw = a.dt[t * a.raw_stride] + a.dt_bias;
+  float dt = raw > 20.0f ? raw : __builtin_log1pf(__builtin_expf(raw));
+  dt = dt < a.dt_min ? a.dt_min : dt > a.dt_max ? a.dt_max : dt;
+  return {.x = a.x + t * a.x_stride,
+          .b = a.b + t * a.x_stride,
+          .c = a.c + t * a.x_stride,
+          .z = a.z + t * a.raw_stride,
+          .dt = dt,
+          .decay = __builtin_expf(dt * rate)};
+}
+
+inline constexpr int64_t kScanTokens = 16;  // their B and C and the sums of 16 rows stay in L1
+// B and C of at most this many values are copied: their rows in memory lie a multiple of 4 KiB
+// apart and would share a few sets of L1.
+inline constexpr int64_t kScanCopied = 128;
+using ScanRow = float[16];   // dt * x of 16 rows
+using ScanSums = Lanes[16];  // partial sums of 16 rows
+
+// All tokens update Rows rows of 16 * Parts, from row r of 16 on, which stay in registers.
+template <int Rows, int Parts>
+HLWQ_INLINE void scan_resident(float* state, const ScanToken* token, int64_t tokens,
+                               const ScanRow* dt_x, int64_t r, ScanSums* sums) {
+  Lanes s[Rows][Parts];
+#pragma GCC unroll 16
+  for (int i = 0; i < Rows * Parts; ++i) s[i / Parts][i % Parts] = load(state + 16 * i);
+  for (int64_t t = 0; t < tokens; ++t) {
+    const Lanes decay = set1(token[t].decay);
+    Lanes in[Rows], sum[Rows];
+    for (int i = 0; i < Rows; ++i) {
+      in[i] = set1(dt_x[t][r + i]);
+      sum[i] = set1(0.0f);
+    }
+#pragma GCC unroll 16
+    for (int n = 0; n < Parts; ++n) {
+      const Lanes b = load(token[t].b + 16 * n), c = load(token[t].c + 16 * n);
+      for (int i = 0; i < Rows; ++i) {
+        s[i][n] = fma(in[i], b, decay * s[i][n]);
+        sum[i] = fma(s[i][n], c, sum[i]);
+      }
+    }
+    for (int i = 0; i < Rows; ++i) sums[t][r + i] = sum[i];
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < Rows * Parts; ++i) store(state + 16 * i, s[i / Parts][i % Parts]);
+}
+
+// All tokens update 16 rows of the state, or the first of them.
+HLWQ_INLINE void scan_sixteen(float* state, int64_t size, int64_t rows, const ScanToken* token,
+                              int64_t tokens, const ScanRow* dt_x, ScanSums* sums) {
+  int64_t r = 0;
+  if (size == 128) {
+    for (; r + 2 <= rows; r += 2) {
+      scan_resident<2, 8>(state + r * size, token, tokens, dt_x, r, sums);
+    }
+  }
+  for (; r + 4 <= rows; r += 4) {
+    for (int64_t t = 0; t < tokens; ++t) {
+      scan_rows<4>(state + r * size, size, token[t].b, token[t].c, set1(token[t].decay),
+                   dt_x[t] + r, sums[t] + r);
+    }
+  }
+  for (; r < rows; ++r) {
+    for (int64_t t = 0; t < tokens; ++t) {
+      scan_rows<1>(state + r * size, size, token[t].b, token[t].c, set1(token[t].decay),
+                   dt_x[t] + r, sums[t] + r);
+    }
+  }
+}
+
 void scan(const Scan& a) {
-  constexpr int64_t kAhead = 2;  // tokens
   const int64_t size = a.state_size;
   if (a.fresh) {
     for (int64_t i = 0; i < a.head_dim * size; ++i) a.state[i] = 0.0f;
   }
   const float rate = -__builtin_expf(a.a_log);
-  for (int64_t t = 0; t < a.tokens; ++t) {
-    const float* x = a.x + t * a.x_stride;
-    const float* b = a.b + t * a.x_stride;
-    const float* c = a.c + t * a.x_stride;
-    const float* z = a.z + t * a.raw_stride;
-    float* y = a.y + t * a.y_stride;
-    if (t + kAhead < a.tokens) {
-      prefetch_floats(x + kAhead * a.x_stride, a.head_dim);
-      prefetch_floats(b + kAhead * a.x_stride, size);
-      prefetch_floats(c + kAhead * a.x_stride, size);
-      prefetch_floats(z + kAhead * a.raw_stride, a.head_dim);
-      prefetch_floats(a.dt + (t + kAhead) * a.raw_stride, 1);
+  for (int64_t first = 0; first < a.tokens; first += kScanTokens) {
+    const int64_t tokens = a.tokens - first < kScanTokens ? a.tokens - first : kScanTokens;
+    ScanToken token[kScanTokens];
+    alignas(64) float near[kScanTokens][2][kScanCopied];
+    for (int64_t t = 0; t < tokens; ++t) {
+      token[t] = scan_token(a, first + t, rate);
+      if (size <= kScanCopied) {
+        copy_floats(token[t].b, size, near[t][0]);
+        copy_floats(token[t].c, size, near[t][1]);
+        token[t].b = near[t][0];
+        token[t].c = near[t][1];
+      }
+      if (first + t + kScanTokens >= a.tokens) continue;
+      const int64_t ahead = first + t + kScanTokens;
+      prefetch_floats(a.x + ahead * a.x_stride, a.head_dim);
+      prefetch_floats(a.b + ahead * a.x_stride, size);
+      prefetch_floats(a.c + ahead * a.x_stride, size);
+      prefetch_floats(a.z + ahead * a.raw_stride, a.head_dim);
+      prefetch_floats(a.dt + ahead * a.raw_stride, 1);
     }
-    const float raw = a.dt[t * a.raw_stride] + a.dt_bias;
-    float dt = raw > 20.0f ? raw : __builtin_log1pf(__builtin_expf(raw));
-    dt = dt < a.dt_min ? a.dt_min : dt > a.dt_max ? a.dt_max : dt;
-    const Lanes decay = set1(__builtin_expf(dt * rate));
     for (int64_t p = 0; p < a.head_dim; p += 16) {
       const int64_t rows = a.head_dim - p < 16 ? a.head_dim - p : 16;
-      const Lanes xp = load_first(x + p, rows);
-      alignas(64) float dt_x[16];
-      store(dt_x, set1(dt) * xp);
-      Lanes sums[16];
-      int64_t r = 0;
-      for (; r + 4 <= rows; r += 4) {
-        scan_rows<4>(a.state + (p + r) * size, size, b, c, decay, dt_x + r, sums + r);
+      alignas(64) ScanRow dt_x[kScanTokens];
+      ScanSums sums[kScanTokens];
+      for (int64_t t = 0; t < tokens; ++t) {
+        store(dt_x[t], set1(token[t].dt) * load_first(token[t].x + p, rows));
+        for (int64_t r = rows; r < 16; ++r) sums[t][r] = set1(0.0f);
       }
-      for (; r < rows; ++r) {
-        scan_rows<1>(a.state + (p + r) * size, size, b, c, decay, dt_x + r, sums + r);
+      scan_sixteen(a.state + p * size, size, rows, token, tokens, dt_x, sums);
+      for (int64_t t = 0; t < tokens; ++t) {
+        const Lanes v = fma(set1(a.d), load_first(token[t].x + p, rows), sum_each(sums[t]));
+        store_first(a.y + (first + t) * a.y_stride + p, v * silu(load_first(token[t].z + p, rows)),
+                    rows);
       }
-      for (; r < 16; ++r) sums[r] = set1(0.0f);
-      const Lanes v = fma(set1(a.d), xp, sum_each(sums));
-      store_first(y + p, v * silu(load_first(z + p, rows)), rows);
     }
   }
 }

@@ -11,31 +11,6 @@ constexpr int group_offset(int g) {
   return EvenOdd ? 32 * (g % 16 / 4) + 16 * (g / 16) + 4 * (g % 4) : 4 * g;
 }
 
-// Sixteen registers of sixteen 32-bit words, transposed.
-HLWQ_INLINE void transpose_words(const __m512i (&rows)[16], __m512i* columns) {
-  __m512i a[16], b[16];
-  for (int i = 0; i < 16; i += 2) {
-    a[i] = _mm512_unpacklo_epi32(rows[i], rows[i + 1]);
-    a[i + 1] = _mm512_unpackhi_epi32(rows[i], rows[i + 1]);
-  }
-  for (int i = 0; i < 16; i += 4) {  // b[i + c]: word c of each 128-bit lane, rows i..i+3
-    b[i] = _mm512_unpacklo_epi64(a[i], a[i + 2]);
-    b[i + 1] = _mm512_unpackhi_epi64(a[i], a[i + 2]);
-    b[i + 2] = _mm512_unpacklo_epi64(a[i + 1], a[i + 3]);
-    b[i + 3] = _mm512_unpackhi_epi64(a[i + 1], a[i + 3]);
-  }
-  for (int c = 0; c < 4; ++c) {
-    const __m512i low01 = _mm512_shuffle_i32x4(b[c], b[c + 4], 0x44);
-    const __m512i high01 = _mm512_shuffle_i32x4(b[c], b[c + 4], 0xee);
-    const __m512i low23 = _mm512_shuffle_i32x4(b[c + 8], b[c + 12], 0x44);
-    const __m512i high23 = _mm512_shuffle_i32x4(b[c + 8], b[c + 12], 0xee);
-    columns[c] = _mm512_shuffle_i32x4(low01, low23, 0x88);
-    columns[c + 4] = _mm512_shuffle_i32x4(low01, low23, 0xdd);
-    columns[c + 8] = _mm512_shuffle_i32x4(high01, high23, 0x88);
-    columns[c + 12] = _mm512_shuffle_i32x4(high01, high23, 0xdd);
-  }
-}
-
 template <class Bytes>
 class ByteTile {
  public:
@@ -45,11 +20,16 @@ class ByteTile {
   void expand(int64_t row, int64_t rows, int64_t b) {
     alignas(32) uint16_t norms[16];
     __m512i low[2][16], high[2][16];
-    for (int r = 0; r < 16; ++r) {
-      const int64_t at = bytes_.record(r < rows ? row + r : row + rows - 1, b);
-      norms[r] = w_.norms[at];
-      in_order(bytes_.low(at), low[0][r], low[1][r]);
-      if constexpr (Bytes::kWide) in_order(bytes_.high(at), high[0][r], high[1][r]);
+    for (int tile = 0; tile < 16; tile += 8) {
+      const int64_t ahead = record_ahead(bytes_, w_, row + tile, b, 16);
+      bytes_.prefetch_beside(ahead);
+      for (int r = tile; r < tile + 8; ++r) {
+        const int64_t at = bytes_.record(r < rows ? row + r : row + rows - 1, b);
+        bytes_.prefetch(ahead + r - tile);
+        norms[r] = w_.norms[at];
+        in_order(bytes_.low(at), low[0][r], low[1][r]);
+        if constexpr (Bytes::kWide) in_order(bytes_.high(at), high[0][r], high[1][r]);
+      }
     }
     for (int half = 0; half < 2; ++half) {
       transpose_words(low[half], low_ + 16 * half);

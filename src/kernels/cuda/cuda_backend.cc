@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include "base/check.h"
 #include "base/checked.h"
@@ -22,10 +23,12 @@ constexpr size_t kMostGraphs = 256;
 // Ends a capture that an exception left open.
 class Capture {
  public:
-  explicit Capture(cudaStream_t stream) : stream_(stream) {
+  Capture(cudaStream_t stream, bool& recording) : stream_(stream), recording_(recording) {
     HLWQ_CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+    recording_ = true;
   }
   ~Capture() {
+    recording_ = false;
     if (!open_) return;
     cudaGraph_t graph = nullptr;
     static_cast<void>(cudaStreamEndCapture(stream_, &graph));
@@ -47,6 +50,7 @@ class Capture {
 
  private:
   cudaStream_t stream_;
+  bool& recording_;
   bool open_ = true;
 };
 
@@ -137,6 +141,7 @@ bool CudaBackend::take_non_finite() {
 
 Status CudaBackend::run_step(const StepTokens& tokens, uint64_t key,
                              const std::function<Status()>& issue) {
+  host_calls_ = {};  // of a step that could not be issued
   step_.set(tokens, stream_.get());
   recorded_context_ = context_bucket(tokens.segments);
   if (key == 0) return issue();
@@ -153,12 +158,16 @@ Status CudaBackend::run_step(const StepTokens& tokens, uint64_t key,
     }
     return issue();
   }
-  if (entry->second.get() == nullptr) {
-    Capture capture(stream_.get());
+  Recording& step = entry->second;
+  if (step.graph.get() == nullptr) {
+    Capture capture(stream_.get(), recording_);
     HLWQ_TRY(issue());
-    entry->second = capture.finish();
+    step.graph = capture.finish();
+    step.host_calls = std::exchange(host_calls_, {});
   }
-  HLWQ_CUDA(cudaGraphLaunch(entry->second.get(), stream_.get()));
+  HLWQ_CUDA(cudaGraphLaunch(step.graph.get(), stream_.get()));
+  HostCalls calls = step.host_calls;
+  calls.serve(stream_.get());
   return {};
 }
 

@@ -11,6 +11,7 @@
 #include "kernels/cuda/copy_queue.h"
 #include "kernels/cuda/device_limits.h"
 #include "kernels/cuda/expert_tiles.h"
+#include "kernels/cuda/host_calls.h"
 #include "kernels/cuda/memory.h"
 #include "kernels/cuda/sampling_memory.h"
 #include "kernels/cuda/step_inputs.h"
@@ -92,6 +93,7 @@ class CudaBackend final : public Backend {
   void experts(const ExpertsArgs& args) override;
   void begin_experts(const ExpertsArgs& args) override;
   void some_experts(const ExpertsArgs& args, const ExpertRange& range) override;
+  void put_experts(const ExpertsArgs& args, const ExpertRows& rows) override;
   void end_experts(const ExpertsArgs& args) override;
   void mlp(const MlpArgs& args) override;
   void add(const AddArgs& args) override;
@@ -133,7 +135,13 @@ class CudaBackend final : public Backend {
   Scratch scratch_;
   PinnedBuffer flags_;              // [0]: non-finite, written by kernels, read here
   uint32_t* non_finite_ = nullptr;  // device address of flags_[0]
-  std::unordered_map<uint64_t, Graph> graphs_;
+  bool recording_ = false;
+  HostCalls host_calls_;  // of ops that were given to the stream, or recorded, since it was served
+  struct Recording {
+    Graph graph;
+    HostCalls host_calls;
+  };
+  std::unordered_map<uint64_t, Recording> graphs_;
 };
 
 }  // namespace hlwq::cuda

@@ -134,6 +134,7 @@ void CudaBackend::experts_of_one_token(const ExpertsArgs& args, const Mlp& any) 
   // Experts that are being fetched leave some multiprocessors to the kernel that fetches them.
   DeviceLimits limits = limits_;
   if (args.cache != nullptr) limits.multiprocessors -= kFetchCtas;
+  if (args.mail != nullptr) limits.multiprocessors -= kAnswerCtas;
   tiled5_one(quantized_rows(args.x.q), nullptr, shared_up, shared_table,
              {.table = table,
               .down = false,
@@ -161,7 +162,9 @@ void CudaBackend::experts_of_one_token(const ExpertsArgs& args, const Mlp& any) 
        .rows = any.down.rows,
        .y = args.y.data,
        .residual = args.residual.data,
-       .ready = args.cache == nullptr ? nullptr : args.cache->down_ready},
+       .ready = args.cache == nullptr ? nullptr : args.cache->down_ready,
+       .host_out = args.mail == nullptr ? nullptr : scratch_.expert_out,
+       .host_ready = args.mail == nullptr ? nullptr : args.cache->host_ready},
       limits, stream_.get());
 }
 
@@ -231,7 +234,29 @@ void CudaBackend::experts(const ExpertsArgs& args) {
   begin_experts(args);
   multiply_range(args,
                  {.experts = static_cast<int64_t>(args.experts.size()), .pairs = tokens * used});
+  if (args.mail != nullptr)
+    put_rows({.choices = args.mail->choices,
+              .y = args.mail->y,
+              .place = scratch_.choice_pair,
+              .out = scratch_.expert_out,
+              .width = args.y.cols,
+              .answered_rows = args.mail->rows,
+              .answered = args.mail->answered,
+              .questions = args.cache->questions,
+              .host_ready = args.cache->host_ready},
+             stream_.get());
   end_experts(args);
+}
+
+void CudaBackend::put_experts(const ExpertsArgs& args, const ExpertRows& rows) {
+  if (rows.rows == 0) return;
+  put_rows({.choices = rows.choices,
+            .y = rows.y,
+            .rows = rows.rows,
+            .place = scratch_.choice_pair,
+            .out = scratch_.expert_out,
+            .width = args.y.cols},
+           stream_.get());
 }
 
 void CudaBackend::begin_experts(const ExpertsArgs& args) {

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "base/check.h"
 #include "base/units.h"
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/cuda_backend.h"
@@ -48,9 +49,23 @@ void CudaBackend::wait(Queue queue, int fence) { copies_.wait(stream_.get(), que
 void CudaBackend::wait_on_host(int fence) { copies_.wait_on_host(fence); }
 
 void CudaBackend::place_experts(const PlaceExpertsArgs& args) {
-  cuda::place_experts(args.cache, args.layer, args.ids, args.choices, args.table, limits_,
+  const ExpertMail mail = args.host == nullptr ? ExpertMail{} : args.host->mail();
+  QuantizedInput x;
+  // Of one token the answer is taken while its other experts are multiplied, else after that.
+  AnswerOfOne answer = {.mail = mail};
+  if (args.host != nullptr) {
+    HLWQ_CHECK(args.x.rows <= mail.shape.tokens && args.x.blocks == mail.shape.blocks);
+    HLWQ_CHECK(args.choices == args.x.rows * mail.shape.experts_used);
+    x = {args.x.xq, args.x.sx, args.x.sum, static_cast<int32_t>(args.x.rows),
+         static_cast<int32_t>(args.x.blocks)};
+    if (args.x.rows == 1 && args.choices < 32)
+      answer = {mail, args.ids, args.table, static_cast<int>(args.choices), scratch_.expert_out};
+  }
+  cuda::place_experts(args.cache, args.layer, args.ids, args.choices, args.table, mail, x, limits_,
                       stream_.get());
-  fetch_experts(args.cache, args.layer, stream_.get());
+  fetch_experts(args.cache, args.layer, answer, stream_.get());
+  if (args.host != nullptr) host_calls_.add(*args.host, args.x.rows);
+  if (!recording_) host_calls_.serve(stream_.get());
 }
 
 }  // namespace hlwq::cuda

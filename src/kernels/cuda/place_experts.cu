@@ -2,13 +2,15 @@
 // Shapes  ids i32[choices] -> table [experts] of those chosen, copies [misses]; state of the cache
 // Bytes   8 a choice, 24 a slot and miss; 800 slots, 4 misses: some 40 KB of L2
 // Floor   a launch and four dependent reads of L2 (ids, slot_of, slots, uses): 3 us
-// Method  one CTA. Priorities of all slots go to shared memory once; a victim is one minimum over
+// Method  one CTA. What the host is to multiply is sent first, so that it begins while slots are
+//         chosen. Priorities of all slots go to shared memory once; a victim is one minimum over
 //         them, then its slot stays. Experts take their turns in ascending order, as on the host
 // Source  own
 
 #include "base/check.h"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/place_experts.h"
+#include "quant/block.h"
 
 namespace hlwq::cuda {
 namespace {
@@ -33,16 +35,32 @@ __device__ __forceinline__ Best least_of_warp(Best mine) {
   return {uint64_t{least_high} << 32 | least_low, static_cast<int>(slot)};
 }
 
+// Puts `bytes`, a multiple of 4, into the mail; all threads of the CTA call it.
+__device__ __forceinline__ void send(void* to, const void* from, int64_t bytes) {
+  if (bytes % 16 == 0) {
+    for (int64_t i = threadIdx.x; i < bytes / 16; i += kThreads)
+      static_cast<uint4*>(to)[i] = static_cast<const uint4*>(from)[i];
+  } else {
+    for (int64_t i = threadIdx.x; i < bytes / 4; i += kThreads)
+      static_cast<uint32_t*>(to)[i] = static_cast<const uint32_t*>(from)[i];
+  }
+}
+
+__device__ __forceinline__ void set_asked(uint64_t* asked, uint64_t word) {
+  asm volatile("st.release.sys.u64 [%0], %1;" ::"l"(asked), "l"(word) : "memory");
+}
+
 __global__ void __launch_bounds__(kThreads)
     place_experts_of_layer(const ExpertCache c, int layer, const int32_t* ids, int choices,
-                           ExpertAddress* table) {
+                           ExpertAddress* table, const ExpertMail mail, const QuantizedInput x) {
   extern __shared__ uint64_t priority[];                                      // [slots]
   auto* const key_of = reinterpret_cast<int32_t*>(priority + c.shape.slots);  // [slots]
   auto* const held = key_of + c.shape.slots;                                  // [layers]
   __shared__ uint8_t needed[kMostPlacedExperts];
   __shared__ int16_t missing[kMostPlacedExperts];  // experts, ascending
   __shared__ int16_t victim[kMostPlacedExperts];   // slots of the first of them
-  __shared__ int missing_count, needed_count;
+  __shared__ uint64_t miss_order[kMostPlacedExperts];
+  __shared__ int missing_count, needed_count, host_share;
   __shared__ Best warp_best[kWarps];
   let_next_start();
   wait_for_inputs();
@@ -55,6 +73,14 @@ __global__ void __launch_bounds__(kThreads)
     return ExpertAddress{record, record + down_offset};
   };
 
+  // Over the bus: asked for now, of use when the misses are counted.
+  const bool has_host = mail.asked != nullptr;
+  int32_t share[kMostPlacedExperts / kThreads + 1];
+#pragma unroll
+  for (int k = 0; k <= kMostPlacedExperts / kThreads; ++k) {
+    const int m = thread + k * kThreads;
+    share[k] = has_host && m <= min(experts, choices) ? __ldcv(mail.shares + m) : 0;
+  }
   for (int l = thread; l < c.shape.layers; l += kThreads) held[l] = c.held[l];
   for (int e = thread; e < experts; e += kThreads) needed[e] = 0;
   __syncthreads();  // no expert is needed
@@ -80,7 +106,72 @@ __global__ void __launch_bounds__(kThreads)
       count += __popc(votes);
       all += __popc(__ballot_sync(0xffffffffu, wanted));
     }
-    if (lane == 0) missing_count = count, needed_count = all;
+    if (lane == 0) missing_count = count, needed_count = all, host_share = 0;
+  }
+  if (has_host) {
+    __syncthreads();  // the list is complete
+    const int count = missing_count;
+#pragma unroll
+    for (int k = 0; k <= kMostPlacedExperts / kThreads; ++k)
+      if (thread + k * kThreads == count) host_share = min(max(share[k], 0), count);
+    // Which go to the host: those that a cache would keep least.
+    for (int i = thread; i < count; i += kThreads) {
+      const int key = first_key + missing[i];
+      miss_order[i] = miss_priority(c.shape.policy, key, c.uses[key], step);
+    }
+    __syncthreads();  // the order and the share are known
+    const int handed = host_share;
+    int rank_of[kMostPlacedExperts / kThreads];
+#pragma unroll
+    for (int k = 0; k < kMostPlacedExperts / kThreads; ++k) {
+      const int i = thread + k * kThreads;
+      rank_of[k] = 0;
+      if (i >= count || handed == 0) continue;
+      const uint64_t mine = miss_order[i];
+      for (int j = 0; j < count; ++j) rank_of[k] += miss_order[j] < mine ? 1 : 0;
+    }
+    __syncthreads();  // the order has been read by all
+                      // The list becomes those that stay; where the others are is in `needed`.
+#pragma unroll
+    for (int k = 0; k < kMostPlacedExperts / kThreads; ++k) {
+      const int i = thread + k * kThreads;
+      if (i < count && rank_of[k] < handed) needed[missing[i]] = kHandedOver;
+    }
+    __syncthreads();  // those handed over are marked
+    if (warp == 0 && handed > 0) {
+      int stay = 0, go = 0;
+      for (int first = 0; first < count; first += 32) {
+        const int i = first + lane;
+        const int e = i < count ? missing[i] : 0;
+        const bool goes = i < count && needed[e] == kHandedOver, stays = i < count && !goes;
+        const unsigned going = __ballot_sync(0xffffffffu, goes);
+        const unsigned staying = __ballot_sync(0xffffffffu, stays);
+        const unsigned before = (1u << lane) - 1;
+        if (goes) {
+          mail.experts[go + __popc(going & before)] = e;
+          table[e] = {nullptr, nullptr};
+        }
+        __syncwarp();  // missing[] up to here has been read
+        if (stays) missing[stay + __popc(staying & before)] = static_cast<int16_t>(e);
+        go += __popc(going), stay += __popc(staying);
+      }
+      if (lane == 0) missing_count = stay;
+    }
+    if (handed > 0) {
+      send(mail.ids, ids, int64_t{4} * choices);
+      send(mail.xq, x.xq, int64_t{x.rows} * x.blocks * kBlock);
+      send(mail.sx, x.sx, int64_t{4} * x.rows * x.blocks);
+      send(mail.sum, x.sum, int64_t{4} * x.rows * x.blocks);
+      __threadfence_system();
+    }
+    __syncthreads();  // all of it is sent
+    if (thread == 0) {
+      const uint64_t number = *c.questions + 1;
+      *c.questions = number;
+      *c.host_ready = handed == 0 ? 1 : 0;
+      if (handed > 0) *mail.question = {.layer = layer, .tokens = x.rows, .experts = handed};
+      set_asked(mail.asked, question_word(number, handed > 0));
+    }
   }
   // Experts of the step stay whatever their priority, so no use that is being noted matters here.
   for (int first = thread; first < slots; first += kAtOnce * kThreads) {
@@ -103,8 +194,8 @@ __global__ void __launch_bounds__(kThreads)
       uint64_t p = key == kNoSlot ? kStays : kEmptyPriority;
       if (key >= 0) {
         const int owner = key / experts;
-        const bool stays =
-            owner == layer ? needed[key % experts] != 0 : held[owner] <= c.shape.least_per_layer;
+        const bool stays = owner == layer ? needed[key % experts] == kNeeded
+                                          : held[owner] <= c.shape.least_per_layer;
         p = stays ? kStays
                   : priority_of(c.shape.policy, key, use[k], slot[k].filled,
                                 owner == layer ? step : owner_step[k]);
@@ -165,8 +256,9 @@ __global__ void __launch_bounds__(kThreads)
   *c.copy_count = copies;
   *c.up_ready = copies == 0 ? 1 : 0;
   ExpertCounts counts = c.counts[layer];
-  counts.hits += static_cast<uint64_t>(needed_count - misses);
-  counts.misses += static_cast<uint64_t>(misses);
+  counts.hits += static_cast<uint64_t>(needed_count - misses - host_share);
+  counts.misses += static_cast<uint64_t>(misses + host_share);
+  counts.on_host += static_cast<uint64_t>(host_share);
   counts.in_place += static_cast<uint64_t>(misses - copies);
   c.counts[layer] = counts;
 }
@@ -174,7 +266,8 @@ __global__ void __launch_bounds__(kThreads)
 }  // namespace
 
 void place_experts(const ExpertCache& cache, int64_t layer, const int32_t* ids, int64_t choices,
-                   ExpertAddress* table, const DeviceLimits& device, cudaStream_t stream) {
+                   ExpertAddress* table, const ExpertMail& mail, const QuantizedInput& x,
+                   const DeviceLimits& device, cudaStream_t stream) {
   HLWQ_CHECK(cache.shape.experts <= kMostPlacedExperts && cache.shape.slots <= kMostSlots);
   allow_shared_bytes(place_experts_of_layer, device);
   launch(place_experts_of_layer,
@@ -183,7 +276,7 @@ void place_experts(const ExpertCache& cache, int64_t layer, const int32_t* ids, 
           .shared_bytes = static_cast<size_t>(cache.shape.slots) * 12 +
                           static_cast<size_t>(cache.shape.layers) * sizeof(int32_t),
           .stream = stream},
-         cache, static_cast<int>(layer), ids, static_cast<int>(choices), table);
+         cache, static_cast<int>(layer), ids, static_cast<int>(choices), table, mail, x);
 }
 
 }  // namespace hlwq::cuda

@@ -118,6 +118,13 @@ __global__ void __launch_bounds__(kWarps * 32, kCtas) tiled5_many_rows(const Man
   let_next_start();
   Unit unit;
   if (!unit_of<kColumns, kWarps * 2>(a, unit)) return;
+  if (unit.matrix == nullptr) {
+    if (a.experts.down) return;
+    const int first = unit.first_tile * 8, rows = min(kWarps * 16, unit.rows - first);
+    for (int i = threadIdx.x; i < unit.columns * rows; i += kWarps * 32)
+      unit.y[i / rows * unit.y_stride + first + i % rows] = 0.0f;
+    return;
+  }
   const bool expert = static_cast<int>(blockIdx.x) >= a.first_unit[kMostTargets] * a.token_tiles;
   const Tiled5Table table = expert ? a.experts.codes : a.codes;
   const auto blocks = static_cast<int>(a.x.blocks);

@@ -226,8 +226,11 @@ __global__ void __launch_bounds__(kMostWarps * 32) tiled5_one_row(const OneArgs 
     float total = 0;
     for (int c = 0; c < chunks; ++c) total += sums[(i / 8 * chunks + c) * 8 + i % 8];
     if (place.matrix >= kMostTargets) {
-      if (row < a.experts.rows)
-        a.experts.y[(place.matrix - kMostTargets) * a.experts.y_stride + row] = total;
+      const int pair = place.matrix - kMostTargets;
+      // The host's: what follows rotates the row all the same.
+      if (a.experts.ready != nullptr && a.experts.table[a.experts.ids[pair]].up == nullptr)
+        total = 0;
+      if (row < a.experts.rows) a.experts.y[pair * a.experts.y_stride + row] = total;
       continue;
     }
     const ProductTarget& target = a.targets.target[place.matrix];

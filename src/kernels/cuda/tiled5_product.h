@@ -60,12 +60,14 @@ void tiled5_few(const QuantizedRows& x, int64_t tokens, const ProductTargets& ta
 [[nodiscard]] bool tiled5_few_takes(int64_t blocks);
 
 // The same for many rows, and for experts, on tensor cores; `tile_rows` is one of kManyRows, and
-// that of the experts' tiles.
+// that of the experts' tiles. Experts without an address: of up matrices the rows become zeros, of
+// down matrices they stay what they are.
 void tiled5_many(const QuantizedRows& x, int64_t tokens, const ProductTargets& targets,
                  const Tiled5Table& codes, const Tiled5Experts& experts, int tile_rows,
                  cudaStream_t stream);
 
-// One token's experts from their hidden layers, summed, with the shared expert and the residual:
+// One token's experts from their hidden layers, summed, with the shared expert and the residual
+// (those that the table has no address of: their outputs are rows of host_out):
 //   y = sum_i fma(weights[i], down[ids[i]] hidden[i]) (ascending i) + shared_down shared_hidden
 //   residual += y
 struct Tiled5Sum {
@@ -83,6 +85,8 @@ struct Tiled5Sum {
   float* residual;  // may be null
   const uint32_t* ready =
       nullptr;  // by expert: set when its matrix has arrived; null: all are there
+  const float* host_out = nullptr;       // [pairs, rows]; null: the table has all
+  const uint32_t* host_ready = nullptr;  // set when host_out is
 };
 void tiled5_sum_experts(const Tiled5Sum& args, const DeviceLimits& device, cudaStream_t stream);
 // Its hidden layers fit shared memory.

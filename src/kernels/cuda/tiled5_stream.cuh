@@ -100,6 +100,7 @@ struct TileRun {
   const std::byte *indices, *signs, *norms;  // this lane's place in the next tile's part
   int64_t step = 0;                          // blocks from one tile of the run to the next
   int left = 0;                              // tiles
+  bool there = true;                         // else nothing is copied: the sums mean nothing
   int blocks = 0;                            // of the part
 };
 
@@ -114,6 +115,7 @@ __device__ __forceinline__ TileRun tile_run(const std::byte* matrix, int tiles, 
           matrix + all * 640 + at * 16 + lane * 16,
           static_cast<int64_t>(every) * row_blocks,
           count,
+          matrix != nullptr,
           min(kChunkBlocks, row_blocks - first_block)};
 }
 
@@ -131,7 +133,7 @@ class TileRing {
   // Starts the copies of the run's next tile; one commit group, empty without tiles left.
   __device__ __forceinline__ void request(TileRun& run) {
     const int lane = threadIdx.x % 32;
-    if (run.left > 0) {
+    if (run.left > 0 && run.there) {
       constexpr int kRoom = kBlocks == 1 ? 1 : kChunkBlocks;
       const int blocks = kBlocks > 0 ? kBlocks : run.blocks;
       const uint32_t to = to_ + filling_ * static_cast<uint32_t>(sizeof(Codes));
@@ -143,8 +145,8 @@ class TileRing {
       run.indices += run.step * 512;
       run.signs += run.step * 128;
       run.norms += run.step * 16;
-      --run.left;
     }
+    run.left = max(run.left - 1, 0);
     commit_copies();
     filling_ = filling_ + 1 == kStages ? 0 : filling_ + 1;
   }

@@ -60,6 +60,9 @@ __global__ void __launch_bounds__(kWarps * 32) sum_experts(const Tiled5Sum a, co
   }
   const int32_t id = lane < pairs ? a.ids[lane] : 0;
   const std::byte* matrix = lane < pairs ? a.table[id].down : lane == pairs ? a.shared : nullptr;
+  // Pairs whose expert the host multiplies.
+  const unsigned by_host =
+      kFetched ? __ballot_sync(0xffffffffu, lane < pairs && matrix == nullptr) : 0u;
   const int parts_of_experts = pairs * shape.expert_chunks;
   // The part that is number `turn` to be done.
   const auto part_at = [&](int turn) {
@@ -99,6 +102,10 @@ __global__ void __launch_bounds__(kWarps * 32) sum_experts(const Tiled5Sum a, co
     const bool expert = place.matrix < pairs;
     const int limit = kFetched ? turn + 1 : shape.parts;
     if constexpr (kFetched) {
+      if ((by_host >> place.matrix & 1) != 0) {
+        ask += kWarps;
+        continue;
+      }
       const int32_t which = __shfl_sync(0xffffffffu, id, place.matrix);
       if (expert) wait_until_ready_for_warp(a.ready + which);
       ring = TileRing<kStages, 0>(ring_memory);  // empty: all it had was read
@@ -124,9 +131,20 @@ __global__ void __launch_bounds__(kWarps * 32) sum_experts(const Tiled5Sum a, co
     const int at = i / (matrices * 8), matrix = i / 8 % matrices, row = i % 8;
     const int chunks = matrix < pairs ? shape.expert_chunks : shape.shared_chunks;
     const float* chunk = sums + (at * shape.parts + matrix * shape.expert_chunks) * 8 + row;
+    if (kFetched && (by_host >> matrix & 1) != 0) continue;
     float total = 0;
     for (int c = 0; c < chunks; ++c) total += chunk[c * 8];
     totals[(at * (pairs + 1) + matrix) * 8 + row] = total;
+  }
+  if (kFetched && by_host != 0) {
+    wait_until_ready(a.host_ready);
+    for (int i = thread; i < tiles * pairs * 8; i += kWarps * 32) {
+      const int at = i / (pairs * 8), pair = i / 8 % pairs;
+      const int row = (first_tile + at) * 8 + i % 8;
+      if ((by_host >> pair & 1) != 0 && row < a.rows)
+        totals[(at * (pairs + 1) + pair) * 8 + i % 8] =
+            __ldcg(a.host_out + static_cast<int64_t>(pair) * a.rows + row);
+    }
   }
   __syncthreads();  // all totals are written before they are summed over experts
   for (int i = thread; i < tiles * 8; i += kWarps * 32) {

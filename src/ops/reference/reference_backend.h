@@ -36,7 +36,9 @@ class ReferenceBackend final : public HostBackend {
   void experts(const ExpertsArgs& args) override;
   void begin_experts(const ExpertsArgs& args) override;
   void some_experts(const ExpertsArgs& args, const ExpertRange& range) override;
+  void put_experts(const ExpertsArgs& args, const ExpertRows& rows) override;
   void end_experts(const ExpertsArgs& args) override;
+  void expert_outputs(const OutputsArgs& args) override;
   void mlp(const MlpArgs& args) override;
   void add(const AddArgs& args) override;
   void mamba(const MambaArgs& args) override;
@@ -46,6 +48,9 @@ class ReferenceBackend final : public HostBackend {
   [[nodiscard]] bool take_non_finite() override;
 
  private:
+  // One expert of some rows of x, in their order.
+  void multiply_rows(const Mlp& expert, const Activation& x, std::span<const int64_t> rows,
+                     MutF32View y);
   // y = x Wᵀ (+ bias) (+ y), coded or plain, by this back end's compute mode.
   void multiply(const Projection& projection, const Activation& x);
   void multiply_plain(const Projection& projection, F32View x);
@@ -56,6 +61,7 @@ class ReferenceBackend final : public HostBackend {
 
   Compute compute_;
   bool non_finite_ = false;
+  std::vector<float> outputs_;  // [choices, width] of the experts op at hand
   RowSampler sampler_;
 };
 

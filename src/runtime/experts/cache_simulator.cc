@@ -33,15 +33,19 @@ class HostCache {
     }
   }
 
-  void place(int64_t layer, std::span<const int32_t> ids) {
+  // Returns the misses.
+  int64_t place(int64_t layer, std::span<const int32_t> ids, std::span<const int32_t> shares) {
+    const uint64_t before = cache_.counts[layer].misses;
     place_experts_on_host(cache_, layer, ids.data(), static_cast<int64_t>(ids.size()),
-                          table_.data(), needed_.data());
+                          shares.empty() ? nullptr : shares.data(), table_.data(), needed_.data());
+    return static_cast<int64_t>(cache_.counts[layer].misses - before);
   }
   [[nodiscard]] CacheFigures figures() const {
     CacheFigures sum;
     for (int64_t layer = 0; layer < cache_.shape.layers; ++layer) {
       sum.hits += static_cast<int64_t>(cache_.counts[layer].hits);
       sum.misses += static_cast<int64_t>(cache_.counts[layer].misses);
+      sum.on_host += static_cast<int64_t>(cache_.counts[layer].on_host);
     }
     return sum;
   }
@@ -165,7 +169,7 @@ double CacheFigures::misses_per_step() const {
 }
 
 CacheFigures simulate_cache(const Routing& routing, int64_t slots, CachePolicy policy,
-                            int64_t warm_up) {
+                            int64_t warm_up, std::span<const int32_t> shares) {
   const RoutingShape& shape = routing.shape;
   HLWQ_CHECK(slots >= 1 && warm_up >= 0);
   HostCache cache({.layers = shape.layers,
@@ -174,16 +178,21 @@ CacheFigures simulate_cache(const Routing& routing, int64_t slots, CachePolicy p
                    .least_per_layer = least_per_layer(slots, shape.layers),
                    .policy = policy});
   CacheFigures before;
+  std::vector<int64_t> layers_with(static_cast<size_t>(shape.experts) + 1);
   for (int64_t step = 0; step < routing.steps; ++step) {
     if (step == warm_up) before = cache.figures();
-    for (int64_t layer = 0; layer < shape.layers; ++layer)
-      cache.place(layer, widened(routing.of(step, layer)));
+    for (int64_t layer = 0; layer < shape.layers; ++layer) {
+      const int64_t misses = cache.place(layer, widened(routing.of(step, layer)), shares);
+      if (step >= warm_up) ++layers_with[static_cast<size_t>(misses)];
+    }
   }
   if (warm_up >= routing.steps) return {};
   const CacheFigures all = cache.figures();
   return {.steps = routing.steps - warm_up,
           .hits = all.hits - before.hits,
-          .misses = all.misses - before.misses};
+          .misses = all.misses - before.misses,
+          .on_host = all.on_host - before.on_host,
+          .layers_with = std::move(layers_with)};
 }
 
 CacheFigures simulate_optimum(const Routing& routing, int64_t slots, int64_t warm_up) {

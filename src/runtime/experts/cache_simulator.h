@@ -39,15 +39,19 @@ struct Routing {
 struct CacheFigures {
   int64_t steps = 0;             // after the warm-up
   int64_t hits = 0, misses = 0;  // in them; an expert of a layer counts once a step
+  int64_t on_host = 0;           // of the misses
+  // How often a layer of a step had m of them; of simulate_cache alone.
+  std::vector<int64_t> layers_with = {};
 
   [[nodiscard]] double hit_rate() const;  // 1 when nothing was asked for
   [[nodiscard]] double misses_per_step() const;
 };
 
 // One pool of `slots` for all layers, which begins with the first experts of every layer; the first
-// `warm_up` steps are not counted. `slots`, here and below: at least 1.
+// `warm_up` steps are not counted. `slots`, here and below: at least 1. `shares` as ExpertMail's;
+// empty: the host multiplies none.
 [[nodiscard]] CacheFigures simulate_cache(const Routing& routing, int64_t slots, CachePolicy policy,
-                                          int64_t warm_up);
+                                          int64_t warm_up, std::span<const int32_t> shares = {});
 // An upper bound of every policy's hits after the same warm-up: keeps what is used again soonest
 // (Belady 1966), also of what it starts with, and need not keep what it just read.
 [[nodiscard]] CacheFigures simulate_optimum(const Routing& routing, int64_t slots, int64_t warm_up);

@@ -23,9 +23,15 @@ int multiplied(size_t b) { return 2 + static_cast<int>(b); }
 }  // namespace
 
 ExpertStream::ExpertStream(Backend& backend, ExpertStore& store, const SlotPool& slots,
-                           const ExpertCache& cache, ExpertAddress* table)
-    : backend_(backend), store_(store), slots_(slots), cache_(cache), table_(table) {
+                           const ExpertCache& cache, ExpertAddress* table, HostWorker* worker)
+    : backend_(backend),
+      store_(store),
+      slots_(slots),
+      cache_(cache),
+      table_(table),
+      worker_(worker) {
   choices_.resize(static_cast<size_t>(store.experts()));
+  handed_over_.resize(choices_.size());
   addresses_.resize(choices_.size());
   slot_of_.resize(static_cast<size_t>(cache.shape.keys()));
   counts_.resize(static_cast<size_t>(store.layers()));
@@ -99,6 +105,12 @@ void ExpertStream::cut(int64_t layer) {
       continue;
     }
     ++counts.misses;
+    if (handed_over_[e] != 0) {
+      ++counts.on_host;
+      addresses_[e] = {};
+      continue;
+    }
+    ++copied_records_;
     if (e < under_way_before) continue;
     const bool room = !parts_.empty() && !parts_.back().under_way &&
                       parts_.back().copied.size() < static_cast<size_t>(part_slots_);
@@ -146,9 +158,40 @@ Status ExpertStream::copy_ahead(int64_t layer) {
   return {};
 }
 
+void ExpertStream::hand_over(int64_t layer, const ExpertsArgs& args) {
+  std::fill(handed_over_.begin(), handed_over_.end(), uint8_t{0});
+  if (worker_ == nullptr) return;
+  // Of what was copied ahead the bus has done its part already.
+  const size_t under_way_before =
+      ahead_.empty() ? 0 : static_cast<size_t>(ahead_.back().copied.back()) + 1;
+  missing_.clear();
+  for (size_t e = under_way_before; e < choices_.size(); ++e)
+    if (choices_[e] > 0 && !in_slot(layer, e)) missing_.push_back(static_cast<int32_t>(e));
+  const auto chosen = worker_->choose(missing_, choices_, args.x.x.rows);
+  if (chosen.empty()) return;
+  worker_->take_rows(args.x.q);
+  for (const int32_t e : chosen) handed_over_[static_cast<size_t>(e)] = 1;
+}
+
+void ExpertStream::note_times() {
+  constexpr double kLeastWait = 0.05;  // of the layer's time
+  const auto now = Clock::now();
+  const auto seconds = [](Clock::duration d) { return std::chrono::duration<double>(d).count(); };
+  if (worker_ != nullptr && copied_records_ > 0 &&
+      seconds(now - given_) > kLeastWait * seconds(now - begun_))
+    worker_->note_stream(copied_records_, seconds(now - begun_));
+  begun_ = now;
+  copied_records_ = 0;
+}
+
 Status ExpertStream::run(int64_t layer, const ExpertsArgs& given) {
   count_choices(given);
-  if (layer == 0) start_step();
+  if (layer == 0) {
+    start_step();
+    copied_records_ = 0;
+  }
+  note_times();
+  hand_over(layer, given);
   cut(layer);
   ExpertsArgs args = given;
   args.table = table_;
@@ -160,9 +203,13 @@ Status ExpertStream::run(int64_t layer, const ExpertsArgs& given) {
     backend_.some_experts(args, {.first = part.first, .last = part.last, .choices = choices_});
     backend_.record(Queue::kOps, multiplied(part.buffer));
   }
-  backend_.end_experts(args);
   if (layer + 1 < store_.layers() && ids_.size() >= kChoicesToCopyAhead * choices_.size())
-    return copy_ahead(layer + 1);
+    HLWQ_TRY(copy_ahead(layer + 1));
+  // While all that is on its way.
+  if (std::find(handed_over_.begin(), handed_over_.end(), 1) != handed_over_.end())
+    backend_.put_experts(args, worker_->multiply(layer, ids_));
+  backend_.end_experts(args);
+  given_ = Clock::now();
   return {};
 }
 

@@ -5,6 +5,7 @@
 // When nearly every expert gets tokens, the next layer's first parts are on their way before its
 // router has spoken, while the layers in between run.
 
+#include <chrono>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "base/result.h"
 #include "ops/backend.h"
 #include "runtime/experts/expert_store.h"
+#include "runtime/experts/host_worker.h"
 #include "runtime/experts/slot_pool.h"
 
 namespace hlwq {
@@ -20,8 +22,9 @@ class ExpertStream {
  public:
   // The buffers are the pool's first slots: a streamed step empties them, the cache fills them
   // again. `cache` lies on the device; `table` there too, [experts]. All must outlive this.
+  // `worker`: the host's part, or null.
   ExpertStream(Backend& backend, ExpertStore& store, const SlotPool& slots,
-               const ExpertCache& cache, ExpertAddress* table);
+               const ExpertCache& cache, ExpertAddress* table, HostWorker* worker);
 
   // The experts op of a layer. Layers come in order, from 0 for each step. Waits for the device.
   // Errors: as ExpertStore::copy.
@@ -41,6 +44,10 @@ class ExpertStream {
   };
 
   void count_choices(const ExpertsArgs& args);
+  // Leaves some of the experts that are in no slot to the host.
+  void hand_over(int64_t layer, const ExpertsArgs& args);
+  // What the layer before took says how fast the bus is, unless the host was slower.
+  void note_times();
   // Sizes the buffers by the pool, which may have become smaller, reads where experts are, and
   // takes the buffers' slots out of the cache.
   void start_step();
@@ -63,10 +70,20 @@ class ExpertStream {
   size_t buffers_ = 0;      // two, or one when the pool is a single slot
   size_t next_buffer_ = 0;  // they take turns, from layer to layer too
 
+  HostWorker* worker_;
+
   std::vector<int32_t> ids_, choices_, slot_of_;
+  std::vector<int32_t> missing_;
+  std::vector<uint8_t> handed_over_;  // [experts]
   std::vector<ExpertAddress> addresses_;
   std::vector<Part> parts_, ahead_;  // of the layer at hand, of the one after it
   std::vector<ExpertCounts> counts_;
+
+  // Of the layer before: when its router had spoken, when the host had nothing more to do for it,
+  // records that were copied.
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point begun_, given_;
+  int64_t copied_records_ = 0;
 };
 
 }  // namespace hlwq

@@ -136,20 +136,26 @@ Result<std::unique_ptr<ExpertRunner>> OffloadHome::make_runner(Backend& backend,
   if (resident_) return ResidentExperts::create(backend, std::move(experts));
   HLWQ_TRY_ASSIGN(ExpertStore store,
                   ExpertStore::create(backend, std::move(experts), std::move(memory_)));
-  ExpertCacheOptions options{
-      .slots = 0, .policy = options_.policy, .hotness = {}, .piece_bytes = options_.piece_bytes};
+  ExpertCacheOptions options{.slots = 0,
+                             .policy = options_.policy,
+                             .hotness = {},
+                             .piece_bytes = options_.piece_bytes,
+                             .cpu = std::move(options_.cpu),
+                             .cpu_share = options_.cpu_share};
   HLWQ_TRY_ASSIGN(options.slots, slots_for(backend, store, later_bytes));
   const HotnessShape shape = {store.layers(), store.experts()};
   if (!options_.hotness_file.empty()) options.hotness = read_hotness(options_.hotness_file, shape);
   const bool warm = !options.hotness.empty();
+  const int64_t wanted = options.slots;
   const char* const where = store.in_file()  ? "a scratch file"
                             : store.pinned() ? "pinned host memory"
                                              : "plain host memory";
   const int64_t keys = shape.layers * shape.experts, slot_bytes = store.slot_bytes();
-  HLWQ_TRY_ASSIGN(auto runner, OffloadedExperts::create(backend, std::move(store), options));
-  if (runner->slots() < options.slots)
+  HLWQ_TRY_ASSIGN(auto runner,
+                  OffloadedExperts::create(backend, std::move(store), std::move(options)));
+  if (runner->slots() < wanted)
     log(LogLevel::kWarning, fmt::format("{} gave room for {} of {} expert slots", backend.name(),
-                                        runner->slots(), options.slots));
+                                        runner->slots(), wanted));
   log(LogLevel::kInfo,
       fmt::format("experts: {} of {} in slots on {} ({}, {}), all {} of them in {}; {}",
                   runner->slots(), keys, backend.name(), text(runner->slots() * slot_bytes),
@@ -160,6 +166,10 @@ Result<std::unique_ptr<ExpertRunner>> OffloadHome::make_runner(Backend& backend,
                   warm ? "the most used of last time first" : "the first of each layer first"));
   runner_ = runner.get();
   return runner;
+}
+
+const HostShare* OffloadHome::host_share() const {
+  return runner_ == nullptr || runner_->worker() == nullptr ? nullptr : &runner_->worker()->share();
 }
 
 Status OffloadHome::save_hotness() const {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,9 @@ struct OffloadOptions {
   std::string file_folder = {};
   bool always_file = false;
   size_t piece_bytes = 0;  // of slots that are allocated, and given back, together; 0: as it suits
+  // As ExpertCacheOptions.
+  std::unique_ptr<HostBackend> cpu = {};
+  std::optional<double> cpu_share = {};
 };
 
 class OffloadHome final : public ExpertHome {
@@ -44,6 +48,8 @@ class OffloadHome final : public ExpertHome {
                                                                   LoadedExperts experts,
                                                                   size_t later_bytes) override;
 
+  // How the runner, which must still live, splits misses between bus and CPU; null: it does not.
+  [[nodiscard]] const HostShare* host_share() const;
   // Writes what the runner, which must still live, learned of the experts' use. Errors: kIo.
   [[nodiscard]] Status save_hotness() const;
 

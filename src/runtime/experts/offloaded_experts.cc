@@ -13,14 +13,30 @@
 #include "runtime/experts/vacate_slots.h"
 
 namespace hlwq {
-Result<std::unique_ptr<OffloadedExperts>> OffloadedExperts::create(
-    Backend& backend, ExpertStore store, const ExpertCacheOptions& options) {
+Result<std::unique_ptr<OffloadedExperts>> OffloadedExperts::create(Backend& backend,
+                                                                   ExpertStore store,
+                                                                   ExpertCacheOptions options) {
   std::unique_ptr<OffloadedExperts> experts(new OffloadedExperts(backend, std::move(store)));
+  HLWQ_TRY(experts->create_worker(options));
   HLWQ_TRY(experts->create_cache(options));
   return experts;
 }
 
 OffloadedExperts::~OffloadedExperts() { backend_.synchronize(); }
+
+// Without one the answers are the same.
+Status OffloadedExperts::create_worker(ExpertCacheOptions& options) {
+  if (options.cpu == nullptr) return {};
+  auto worker = HostWorker::create(backend_, std::move(options.cpu), store_, options.cpu_share);
+  if (worker) {
+    worker_ = std::move(*worker);
+    return {};
+  }
+  if (options.cpu_share) return tl::unexpected(worker.error());
+  log(LogLevel::kWarning,
+      fmt::format("{}; no experts are left to the CPU", worker.error().message));
+  return {};
+}
 
 Status OffloadedExperts::create_cache(const ExpertCacheOptions& options) {
   const int64_t keys = store_.layers() * store_.experts();
@@ -68,7 +84,8 @@ Status OffloadedExperts::create_cache(const ExpertCacheOptions& options) {
   backend_.upload(state_.data(), image.data(), bytes);
   HLWQ_TRY(fill_slots(residents));
   stream_ = std::make_unique<ExpertStream>(backend_, store_, slots_, cache_,
-                                           reinterpret_cast<ExpertAddress*>(table_.data()));
+                                           reinterpret_cast<ExpertAddress*>(table_.data()),
+                                           worker_.get());
   return {};
 }
 
@@ -95,12 +112,17 @@ Status OffloadedExperts::run(int64_t moe_layer, const RoutedTokens& routed, MutF
   auto* const table = reinterpret_cast<ExpertAddress*>(table_.data());
   ExpertsArgs args = args_of(routed, store_.layer(moe_layer), table, y);
   if (!repeats(routed.x.x.rows)) return stream_->run(moe_layer, args);
+  const int64_t tokens = routed.x.x.rows;
+  HostWorker* const host = tokens <= HostWorker::most_asking_tokens() ? worker_.get() : nullptr;
   backend_.place_experts({.cache = cache_,
                           .layer = moe_layer,
                           .ids = routed.ids,
-                          .choices = routed.x.x.rows * routed.experts_used,
-                          .table = table});
+                          .choices = tokens * routed.experts_used,
+                          .table = table,
+                          .host = host,
+                          .x = routed.x.q});
   args.cache = &cache_;
+  args.mail = host == nullptr ? nullptr : &host->mail();
   backend_.experts(args);
   return {};
 }
@@ -112,14 +134,19 @@ std::vector<ExpertLayerStats> OffloadedExperts::take_stats() {
   const std::vector<ExpertCounts> zeros(counts.size());
   backend_.upload(cache_.counts, zeros.data(), bytes);
   std::vector<ExpertLayerStats> stats(counts.size());
+  const std::vector<double> host_s =
+      worker_ == nullptr ? std::vector<double>(counts.size()) : worker_->take_seconds();
   for (size_t layer = 0; layer < stats.size(); ++layer) {
     ExpertCounts& streamed = stream_->counts()[layer];
     const auto misses = static_cast<int64_t>(counts[layer].misses + streamed.misses);
+    const auto on_host = static_cast<int64_t>(counts[layer].on_host + streamed.on_host);
     stats[layer] = {.hits = static_cast<int64_t>(counts[layer].hits + streamed.hits),
                     .misses = misses,
+                    .on_host = on_host,
                     .in_place = static_cast<int64_t>(counts[layer].in_place),
-                    .bytes = misses * store_.record(static_cast<int64_t>(layer)).bytes,
-                    .stall_s = static_cast<double>(counts[layer].stall_ns) * 1e-9};
+                    .bytes = (misses - on_host) * store_.record(static_cast<int64_t>(layer)).bytes,
+                    .stall_s = static_cast<double>(counts[layer].stall_ns) * 1e-9,
+                    .host_s = host_s[layer]};
     streamed = {};
   }
   return stats;

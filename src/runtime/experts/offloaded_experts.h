@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/result.h"
@@ -13,6 +14,7 @@
 #include "ops/backend.h"
 #include "runtime/experts/expert_store.h"
 #include "runtime/experts/expert_stream.h"
+#include "runtime/experts/host_worker.h"
 #include "runtime/experts/hotness_file.h"
 #include "runtime/experts/slot_pool.h"
 
@@ -25,13 +27,17 @@ struct ExpertCacheOptions {
   // of every layer do.
   std::vector<float> hotness;
   size_t piece_bytes = 0;  // as OffloadOptions
+  // Multiplies some of the experts that are in no slot; null: none. `cpu_share` as
+  // HostShareOptions::fixed.
+  std::unique_ptr<HostBackend> cpu = {};
+  std::optional<double> cpu_share = {};
 };
 
 class OffloadedExperts final : public ExpertRunner {
  public:
   // `backend` must outlive this. Errors: kOutOfMemory (not one slot, or not its bookkeeping).
   static Result<std::unique_ptr<OffloadedExperts>> create(Backend& backend, ExpertStore store,
-                                                          const ExpertCacheOptions& options);
+                                                          ExpertCacheOptions options);
   ~OffloadedExperts() override;
 
   [[nodiscard]] Status run(int64_t moe_layer, const RoutedTokens& routed, MutF32View y) override;
@@ -42,6 +48,8 @@ class OffloadedExperts final : public ExpertRunner {
 
   [[nodiscard]] int64_t slots() const { return slots_.size(); }
   [[nodiscard]] HotnessShape hotness_shape() const { return {store_.layers(), store_.experts()}; }
+  // The host's part; null: it has none.
+  [[nodiscard]] const HostWorker* worker() const { return worker_.get(); }
   // [layers * experts] how much each was used, late uses weighing more. Waits for the device.
   [[nodiscard]] std::vector<float> hotness() const;
 
@@ -50,6 +58,8 @@ class OffloadedExperts final : public ExpertRunner {
       : backend_(backend), store_(std::move(store)) {}
 
   [[nodiscard]] Status create_cache(const ExpertCacheOptions& options);
+  // Errors: as HostWorker::create, when a share was asked for.
+  [[nodiscard]] Status create_worker(ExpertCacheOptions& options);
   // Copies the records of `keys` to the slots of those indices.
   [[nodiscard]] Status fill_slots(const std::vector<int32_t>& keys);
 
@@ -57,7 +67,8 @@ class OffloadedExperts final : public ExpertRunner {
   ExpertStore store_;
   SlotPool slots_;
   Buffer state_, table_;
-  ExpertCache cache_;  // in state_
+  ExpertCache cache_;                   // in state_
+  std::unique_ptr<HostWorker> worker_;  // or null
   std::unique_ptr<ExpertStream> stream_;
 };
 
