@@ -56,7 +56,7 @@ struct EngineOptions {
                   .choices = {"auto", "cpu", "cuda", "reference"}},
       self.device);
     v(OptionField{.name = "threads",
-                  .help = "CPU threads; 0: every CPU this process may use",
+                  .help = "CPU threads; 0: one a physical core that this process may use",
                   .least = 0,
                   .most = 1024},
       self.threads);

@@ -22,7 +22,7 @@ struct QuantizeOptions {
   CodebookKind codebook = CodebookKind::kGrid;
   NormRule norms = NormRule::kSearch;
   std::vector<std::string> keep;  // shell patterns of names to leave as they are
-  int threads = 0;                // 0: every CPU this process may use
+  int threads = 0;                // 0: one a physical core that this process may use
   uint64_t shard_bytes = 5'000'000'000;
   bool force = false, resume = false, dry_run = false;
   ConvertProgress progress;

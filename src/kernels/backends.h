@@ -11,7 +11,7 @@
 namespace hlwq {
 
 struct BackendOptions {
-  int threads = 0;  // 0: every CPU this process may use
+  int threads = 0;  // 0: one a physical core that this process may use
   Compute compute = Compute::kInt8;
   std::string_view isa = "best";  // "best", "amx", "avx512", ...: for tests and bench
 };

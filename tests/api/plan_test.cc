@@ -123,6 +123,35 @@ TEST(PlanRows, TheFastestThatFitsIsChosen) {
   EXPECT_EQ(advice_of(plan).find("no --vram"), 0u);
 }
 
+// Misses are split between bus and CPU as a run would, and cost what the slower of both takes.
+TEST(PlanRows, KnowsWhatTheCpuTakes) {
+  PlanInputs inputs = inputs_of();
+  const int64_t budget = 2'500 * kMega;
+  const PlanRow alone = PlanRows(inputs).row(budget);
+  ASSERT_TRUE(alone.predicted_tok_s);
+  EXPECT_EQ(alone.cpu_per_step, 0);
+  inputs.speed.cpu_s = inputs.speed.bus_s = 0.0002;
+  const PlanRow split = PlanRows(inputs).row(budget);
+  EXPECT_GT(split.cpu_per_step, 0.3 * split.misses_per_step);
+  EXPECT_LT(split.cpu_per_step, 0.7 * split.misses_per_step);
+  EXPECT_GT(*split.predicted_tok_s, *alone.predicted_tok_s);
+  for (const double share : {0.0, 1.0}) {
+    inputs.cpu_share = share;
+    const PlanRow fixed = PlanRows(inputs).row(budget);
+    EXPECT_DOUBLE_EQ(fixed.cpu_per_step, share * fixed.misses_per_step);
+    const double seconds = 1 / *fixed.predicted_tok_s - inputs.speed.cached_step_s;
+    const double least = fixed.misses_per_step * 0.0002;
+    EXPECT_GE(seconds, least * 0.999);
+    EXPECT_LE(seconds, least + 8 * 20e-6);
+  }
+  // A batch of more than the slots hold.
+  inputs = inputs_of(64);
+  inputs.speed.cpu_s = inputs.speed.bus_s = 0.0002;
+  const PlanRow streamed = PlanRows(inputs).row(budget);
+  EXPECT_TRUE(streamed.streamed);
+  EXPECT_GT(streamed.cpu_per_step, 0);
+}
+
 std::unique_ptr<FarBackend> far_backend(size_t bytes) {
   auto far = std::make_unique<FarBackend>(*make_cpu_backend({.threads = 2}));
   far->most_bytes_ = bytes;
@@ -148,6 +177,8 @@ TEST(Plan, OfAModelInMemory) {
   EXPECT_GT(plan->resident_step_s, 0);
   EXPECT_GT(plan->cached_step_s, 0);
   EXPECT_GE(plan->miss_s, 0);
+  EXPECT_GT(plan->cpu_expert_s, 0);
+  EXPECT_GT(plan->bus_expert_s, 0);
   EXPECT_TRUE(plan->chosen);
   for (const PlanRow& row : plan->rows) EXPECT_GT(*row.predicted_tok_s, 0);
 }

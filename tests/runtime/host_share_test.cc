@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "runtime/experts/host_pairs.h"
+#include "runtime/experts/stream_trial.h"
 
 namespace hlwq {
 namespace {
@@ -105,7 +106,14 @@ TEST(HostShare, StandsBackWhenTheHostHindersAndTriesItAgain) {
   EXPECT_GT(share.shares()[4], 0);
   // The means say little of a delay that comes now and then; the steps do.
   int64_t slow_steps = 0, helped_steps = 0;
+  int64_t rested = 0;
   for (int step = 0; step < 2000; ++step) {
+    if (share.rests()) {
+      EXPECT_EQ(share.shares()[4], 0);
+      share.rest();
+      ++rested;
+      continue;
+    }
     const bool helped = share.shares()[4] > 0;
     const double late = helped && step % 2 == 0 ? 30e-3 : 0;
     share.note_host(helped ? 2 : 0, 2 * 60e-6);
@@ -115,11 +123,12 @@ TEST(HostShare, StandsBackWhenTheHostHindersAndTriesItAgain) {
     (helped ? helped_steps : slow_steps) += 1;
   }
   EXPECT_TRUE(share.host_hinders());
+  EXPECT_GT(rested, 1500);
   EXPECT_LT(helped_steps, 100) << "of 2,000";
   EXPECT_GT(helped_steps, 16) << "it is tried again";
   // When the load is gone it helps again.
   Steps again(share, 60e-6);
-  for (int i = 0; i < 3000; ++i) again.run();
+  for (int i = 0; i < 3000; ++i) share.rests() ? share.rest() : again.run();
   EXPECT_FALSE(share.host_hinders());
   EXPECT_GT(share.shares()[4], 0);
 }
@@ -133,6 +142,26 @@ TEST(HostShare, StaysAsItIsForLittle) {
   for (int i = 0; i < 64; ++i) share.note_host(1, i % 2 == 0 ? 95e-6 : 105e-6);
   EXPECT_FALSE(share.update());
   EXPECT_EQ(before, std::vector<int32_t>(share.shares().begin(), share.shares().end()));
+}
+
+// Layers of streamed steps: both ways are tried, the faster one is kept, a change is noticed.
+TEST(StreamTrial, TakesTheFasterWay) {
+  StreamTrial trial;
+  const auto helped_of = [&](int layers, double with_help, double alone) {
+    int helped = 0;
+    for (int i = 0; i < layers; ++i) {
+      const bool help = trial.next_with_help();
+      helped += help ? 1 : 0;
+      trial.note(help, help ? with_help : alone);
+    }
+    return helped;
+  };
+  EXPECT_EQ(helped_of(8, 2e-4, 1e-4), 4) << "as many of each to begin with";
+  EXPECT_LE(helped_of(100, 2e-4, 1e-4), 5);
+  EXPECT_TRUE(trial.help_hinders());
+  EXPECT_GT(helped_of(2000, 5e-5, 1e-4), 1000) << "it became faster";
+  EXPECT_FALSE(trial.help_hinders());
+  EXPECT_GE(helped_of(100, 5e-5, 1e-4), 95);
 }
 
 TEST(HostPairs, GathersTheRowsOfEachExpert) {

@@ -29,6 +29,29 @@ TEST_F(OffloadFaults, GoesOnWithoutPinnedMemory) {
   EXPECT_FALSE(home.device_reaches());
 }
 
+// The CPU multiplies what it reaches: without that it stays out of it, and a share that was asked
+// for is an error.
+TEST_F(OffloadFaults, TheCpuStaysOutOfWhatItCannotReach) {
+  FarBackend backend = far();
+  const std::string resident = digest_of(backend, nullptr);
+  for (const bool in_file : {false, true}) {
+    backend.refuses_pins_ = !in_file;
+    for (const std::optional<double> share : {std::optional<double>(), std::optional(0.5)}) {
+      OffloadHome home({.slots_per_layer = 8,
+                        .file_folder = testing::TempDir(),
+                        .always_file = in_file,
+                        .cpu = *make_cpu_backend({.threads = 2}),
+                        .cpu_share = share});
+      const std::string digest = digest_of(backend, &home);
+      if (share) {
+        EXPECT_EQ(digest.find("error: experts on the CPU: "), 0u) << digest;
+      } else {
+        EXPECT_EQ(digest, resident);
+      }
+    }
+  }
+}
+
 // Host memory too short for the experts: they lie in a scratch file, and give the same bits.
 TEST_F(OffloadFaults, KeepsExpertsInAFile) {
   FarBackend backend = far();

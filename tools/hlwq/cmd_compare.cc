@@ -59,7 +59,9 @@ void add_compare(CLI::App& app, Commands& commands) {
   const auto flags = std::make_shared<CompareFlags>();
   command->add_option("A", flags->a, "the reference")->required()->type_name("DIR");
   command->add_option("B", flags->b, "the other")->required()->type_name("DIR");
-  command->add_option("--threads", flags->threads, "CPU threads; 0: every CPU this process may use")
+  command
+      ->add_option("--threads", flags->threads,
+                   "CPU threads; 0: one a physical core that this process may use")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   command->add_flag("--json", flags->json, "one JSON object");

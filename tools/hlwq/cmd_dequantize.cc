@@ -68,7 +68,7 @@ void add_dequantize(CLI::App& app, Commands& commands) {
       ->capture_default_str();
   command
       ->add_option("--threads", flags->options.threads,
-                   "CPU threads; 0: every CPU this process may use")
+                   "CPU threads; 0: one a physical core that this process may use")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   command->add_flag("--force", flags->options.force, "replace a checkpoint in the output folder");

@@ -104,7 +104,7 @@ void add_inspect(CLI::App& app, Commands& commands) {
                     "decode everything: codes, norms, finite values; exit 1 on damage");
   command
       ->add_option("--threads", flags->options.threads,
-                   "CPU threads; 0: every CPU this process may use")
+                   "CPU threads; 0: one a physical core that this process may use")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   command->add_flag("--json", flags->json, "one JSON object");

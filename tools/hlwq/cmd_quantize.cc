@@ -92,7 +92,8 @@ void add_quantize(CLI::App& app, Commands& commands) {
       ->type_name("GLOB")
       ->allow_extra_args(false);
   command
-      ->add_option("--threads", options.threads, "CPU threads; 0: every CPU this process may use")
+      ->add_option("--threads", options.threads,
+                   "CPU threads; 0: one a physical core that this process may use")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   command->add_option("--device", flags->device, "where to encode")

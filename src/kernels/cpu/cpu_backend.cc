@@ -40,19 +40,19 @@ void lay_out(Scratch& s, Job*& jobs, int64_t job_count, Compute compute, Layout&
   const int64_t blocks = blocks_of(s.mlp_width);
   if (compute == Compute::kExact) {
     layout.place(s.rotated, s.tokens * blocks_of(s.width) * kBlock);
-    layout.place(s.hidden_rotated, s.pairs * blocks * kBlock);
+    layout.place(s.hidden_rotated, s.outputs * blocks * kBlock);
   } else {
-    layout.place(s.hidden_xq, s.pairs * blocks * kBlock);
-    layout.place(s.hidden_sx, s.pairs * blocks);
-    layout.place(s.hidden_sum, s.pairs * blocks);
+    layout.place(s.hidden_xq, s.outputs * blocks * kBlock);
+    layout.place(s.hidden_sx, s.outputs * blocks);
+    layout.place(s.hidden_sum, s.outputs * blocks);
   }
-  layout.place(s.hidden, s.pairs * s.mlp_width);
+  layout.place(s.hidden, s.outputs * s.mlp_width);
   if (s.experts > 0) {
-    layout.place(s.expert_out, s.pairs * s.width);
+    layout.place(s.expert_out, s.outputs * s.width);
     layout.place(s.pair_token, s.pairs);
     layout.place(s.choice_pair, s.pairs);
     layout.place(s.expert_begin, s.experts + 1);
-    layout.place(s.expert_pairs, s.experts);
+    layout.place(s.expert_pairs, s.experts + 1);
     layout.place(s.scores, s.tokens * s.experts);
     layout.place(s.corrected, s.tokens * s.experts);
     layout.place(s.group_scores, s.tokens * s.experts);
@@ -80,11 +80,12 @@ Status CpuBackend::reserve(const ScratchNeeds& needs) {
   Scratch sizes;
   sizes.tokens = needs.tokens;
   sizes.pairs = needs.tokens * std::max<int64_t>(needs.experts_used, 1);
+  sizes.outputs = sizes.pairs + (needs.experts > 0 ? needs.tokens : 0);
   sizes.width = needs.width;
   sizes.mlp_width = needs.mlp_width;
   sizes.experts = needs.experts;
   sizes.conv_channels = needs.mamba.conv_channels();
-  const int64_t jobs = std::max(kFewestJobs, needs.experts);
+  const int64_t jobs = std::max(kFewestJobs, needs.experts + 1);
 
   Scratch scratch = sizes;
   Job* first = nullptr;

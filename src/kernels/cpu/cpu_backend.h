@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -20,27 +21,33 @@ namespace hlwq::cpu {
 // An expert and the tokens it meets: rows of x, and as many rows of y one after the other.
 struct ExpertPairs {
   Mlp expert;
-  const int32_t* tokens = nullptr;  // [count]
+  const int32_t* tokens = nullptr;  // [count]; null: all of x in order
   int64_t count = 0;
   float* y = nullptr;
+  // Set by multiply_pairs: where the hidden rows lie (exact: rotated too), and how many pieces of
+  // rows the experts before it have.
+  Activation hidden = {};
+  float* rotated = nullptr;
+  int64_t first_piece = 0;
 };
 
 // What the ops write between their steps; all of it lies in one arena made by reserve().
 struct Scratch {
   int64_t tokens = 0, pairs = 0;     // rows of the per-token and per-choice arrays
+  int64_t outputs = 0;               // pairs, and the tokens of the shared expert after them
   int64_t width = 0, mlp_width = 0;  // floats of their rows
   int64_t experts = 0, conv_channels = 0;
   float* rotated = nullptr;         // exact: [tokens, padded width]
-  float* hidden = nullptr;          // [pairs, mlp_width]
-  float* hidden_rotated = nullptr;  // exact: [pairs, padded mlp_width]
-  int8_t* hidden_xq = nullptr;      // integer: [pairs, padded mlp_width] ...
-  float* hidden_sx = nullptr;       // ... [pairs, blocks]
+  float* hidden = nullptr;          // [outputs, mlp_width]
+  float* hidden_rotated = nullptr;  // exact: [outputs, padded mlp_width]
+  int8_t* hidden_xq = nullptr;      // integer: [outputs, padded mlp_width] ...
+  float* hidden_sx = nullptr;       // ... [outputs, blocks]
   int32_t* hidden_sum = nullptr;
-  float* expert_out = nullptr;          // [pairs, width]
+  float* expert_out = nullptr;          // [outputs, width]
   int32_t* pair_token = nullptr;        // [pairs] choices sorted by expert: the token
   int32_t* choice_pair = nullptr;       // [pairs] of ids' order: the place among sorted choices
   int32_t* expert_begin = nullptr;      // [experts + 1]
-  ExpertPairs* expert_pairs = nullptr;  // [experts]
+  ExpertPairs* expert_pairs = nullptr;  // [experts + 1]
   float* scores = nullptr;              // [tokens, experts] router
   float* corrected = nullptr;           // [tokens, experts]
   float* group_scores = nullptr;        // [tokens, experts]
@@ -72,6 +79,12 @@ class CpuBackend final : public HostBackend {
   [[nodiscard]] Status reserve(const ScratchNeeds& needs) override;
   void fill_random(std::byte* to, size_t bytes, uint64_t seed, uint64_t keep,
                    uint64_t set) override;
+
+  [[nodiscard]] Status run_step(const StepTokens& /*tokens*/, uint64_t /*key*/,
+                                const std::function<Status()>& issue) override {
+    const ThreadPool::Awake awake = pool_.keep_awake();
+    return issue();
+  }
 
   void rms_norm(const RmsNormArgs& args) override;
   void quantize(const QuantizeArgs& args) override;
@@ -122,19 +135,34 @@ class CpuBackend final : public HostBackend {
   void run_jobs();
   // Rotated rows of x for exact products: [x.rows, blocks*128] in `rotated`.
   void rotate(const F32View& x, float* rotated);
-  void quantize_one(const Activation& a, int64_t row);
-  // relu^2 of `rows` hidden rows from `first` on, and what the down matrix reads of them. Returns
-  // that activation.
-  [[nodiscard]] Activation activate_hidden(int64_t first, int64_t rows, const Matrix& down);
+  // How many pieces a row of this many blocks has.
+  static int64_t pieces_of(int64_t blocks) { return (blocks + kPieceBlocks - 1) / kPieceBlocks; }
+  // Quantizes blocks [first, first + count) of a row.
+  void quantize_blocks(const Activation& a, int64_t row, int64_t first, int64_t count);
+  // `rows` hidden rows from float `at` and block `block` of the scratch on, as a down matrix reads
+  // them.
+  [[nodiscard]] Activation hidden_rows(int64_t at, int64_t block, int64_t rows,
+                                       const Matrix& down) const;
+  // relu^2 of a piece of a hidden row, and what the down matrix reads of it.
+  void activate(const Activation& hidden, const Matrix& down, float* rotated, int64_t row,
+                int64_t piece);
   void choose_experts(const RouteArgs& args, int64_t token);
   void sort_choices(const ExpertsArgs& args);
-  // Up matrices, hidden layers and down matrices of experts of one shape.
-  void multiply_pairs(const Activation& x, std::span<const ExpertPairs> experts, int64_t y_stride);
+  // The experts of a range that have tokens, from expert_pairs[0] on; returns how many.
+  size_t list_pairs(const ExpertsArgs& args, const ExpertRange& range);
+  // Up matrices, hidden layers and down matrices; each in one parallel region.
+  void multiply_pairs(const Activation& x, std::span<ExpertPairs> experts, int64_t y_stride);
+  // y of all tokens from the outputs of their experts and, unless null, of the shared one; when it
+  // is complete it is added to the residual.
+  void sum_experts(const ExpertsArgs& args, const float* shared_out);
   void store_keys_values(const AttentionArgs& args);
 
-  static constexpr double kInlineNs = 4000;  // waking or joining the pool costs 1 to 2 us
-  static constexpr double kTaskNs = 2000;    // shortest task worth handing out
-  static constexpr int64_t kFewestJobs = 8;  // room for projections of models without experts
+  static constexpr double kInlineNs = 3000;  // a region costs 0.5 to 2 us
+  static constexpr double kTaskNs = 1000;    // shortest task worth handing out
+  // Rows are rotated and quantized in pieces of this many blocks, so that threads share one row.
+  static constexpr int64_t kPieceBlocks = 8;
+  static constexpr double kQuantizeNs = 0.5;  // a value
+  static constexpr int64_t kFewestJobs = 8;   // room for projections of models without experts
 
   const CpuKernels& kernels_;
   ThreadPool pool_;

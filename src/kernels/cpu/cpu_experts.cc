@@ -10,6 +10,9 @@
 namespace hlwq::cpu {
 namespace {
 
+// relu^2 and quantization of a piece of a row.
+constexpr double kPieceNs = 600;
+
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
 // Marks the `count` largest of `values`; the lower index wins a tie. A NaN counts as -infinity, so
@@ -105,24 +108,29 @@ void CpuBackend::choose_experts(const RouteArgs& args, int64_t token) {
   }
 }
 
-Activation CpuBackend::activate_hidden(int64_t first, int64_t rows, const Matrix& down) {
-  const int64_t cols = down.cols, blocks = blocks_of(cols);
-  Activation hidden{dense(scratch_.hidden + first * cols, rows, cols), {}};
-  const bool rotated = down.coded() && compute_ == Compute::kExact;
-  if (down.coded() && !rotated) {
-    hidden.q = {scratch_.hidden_xq + first * blocks * kBlock, scratch_.hidden_sx + first * blocks,
-                scratch_.hidden_sum + first * blocks, rows, blocks};
+Activation CpuBackend::hidden_rows(int64_t at, int64_t block, int64_t rows,
+                                   const Matrix& down) const {
+  Activation hidden{dense(scratch_.hidden + at, rows, down.cols), {}};
+  if (down.coded() && compute_ != Compute::kExact) {
+    hidden.q = {scratch_.hidden_xq + block * kBlock, scratch_.hidden_sx + block,
+                scratch_.hidden_sum + block, rows, blocks_of(down.cols)};
   }
-  float* const hidden_rotated = scratch_.hidden_rotated + first * blocks * kBlock;
-  parallel_rows(rows, static_cast<double>(cols) * 0.4, [&](int64_t t) {
-    float* row = hidden.x.row(t);
-    kernels_.relu_squared(row, cols);
-    if (hidden.q.xq != nullptr) quantize_one(hidden, t);
-    if (rotated && !kernels_.rotate_row(row, cols, blocks, hidden_rotated + t * blocks * kBlock)) {
-      non_finite_.store(true, std::memory_order_relaxed);
-    }
-  });
   return hidden;
+}
+
+void CpuBackend::activate(const Activation& hidden, const Matrix& down, float* rotated, int64_t row,
+                          int64_t piece) {
+  const int64_t cols = down.cols, blocks = blocks_of(cols);
+  const int64_t first = piece * kPieceBlocks, count = std::min(kPieceBlocks, blocks - first);
+  const int64_t column = first * kBlock, left = cols - column;
+  float* const x = hidden.x.data + row * cols + column;
+  kernels_.relu_squared(x, std::min(left, count * kBlock));
+  if (hidden.q.xq != nullptr) {
+    quantize_blocks(hidden, row, first, count);
+  } else if (down.coded() &&
+             !kernels_.rotate_row(x, left, count, rotated + (row * blocks + first) * kBlock)) {
+    non_finite_.store(true, std::memory_order_relaxed);
+  }
 }
 
 void CpuBackend::mlp(const MlpArgs& args) {
@@ -132,9 +140,13 @@ void CpuBackend::mlp(const MlpArgs& args) {
   const Projection first{
       .weight = up, .bias = args.up_bias, .y = dense(scratch_.hidden, tokens, up.rows)};
   project({args.x, {&first, 1}});
-  const Activation hidden = activate_hidden(0, tokens, down);
   HLWQ_CHECK(args.y.rows == tokens && args.y.cols == down.rows);
   if (tokens == 0) return;
+  const Activation hidden = hidden_rows(0, 0, tokens, down);
+  const int64_t pieces = pieces_of(blocks_of(down.cols));
+  parallel_rows(tokens * pieces, kPieceNs, [&](int64_t unit) {
+    activate(hidden, down, scratch_.hidden_rotated, unit / pieces, unit % pieces);
+  });
   Product product = make_product(down, hidden, scratch_.hidden_rotated);
   product.y = args.y.data;
   product.y_stride = args.y.stride;
@@ -168,12 +180,20 @@ void CpuBackend::sort_choices(const ExpertsArgs& args) {
 }
 
 void CpuBackend::experts(const ExpertsArgs& args) {
-  if (args.x.x.rows == 0) return;
+  const int64_t tokens = args.x.x.rows, width = args.y.cols;
+  if (tokens == 0) return;
   begin_experts(args);
-  some_experts(args,
-               {.first = 0, .last = static_cast<int64_t>(args.experts.size()), .choices = {}});
+  size_t count = list_pairs(
+      args, {.first = 0, .last = static_cast<int64_t>(args.experts.size()), .choices = {}});
+  // The shared expert goes with the chosen ones: fewer regions, and threads end together.
+  float* const shared_out = scratch_.expert_out + tokens * args.experts_used * width;
+  if (args.shared != nullptr) {
+    scratch_.expert_pairs[count++] = {
+        .expert = *args.shared, .tokens = nullptr, .count = tokens, .y = shared_out};
+  }
+  multiply_pairs(args.x, {scratch_.expert_pairs, count}, width);
   put_answer(args);
-  end_experts(args);
+  sum_experts(args, args.shared != nullptr ? shared_out : nullptr);
 }
 
 void CpuBackend::begin_experts(const ExpertsArgs& args) {
@@ -182,13 +202,15 @@ void CpuBackend::begin_experts(const ExpertsArgs& args) {
   HLWQ_CHECK(tokens * args.experts_used <= scratch_.pairs);
   HLWQ_CHECK(static_cast<int64_t>(args.experts.size()) <= scratch_.experts);
   sort_choices(args);
-  if (args.experts[static_cast<size_t>(args.ids[0])].up.coded() && compute_ == Compute::kExact) {
+  const bool coded = args.experts[static_cast<size_t>(args.ids[0])].up.coded() ||
+                     (args.shared != nullptr && args.shared->up.coded());
+  if (coded && compute_ == Compute::kExact) {
     HLWQ_CHECK(tokens <= scratch_.tokens && args.x.x.cols <= scratch_.width);
     rotate(args.x.x, scratch_.rotated);
   }
 }
 
-void CpuBackend::some_experts(const ExpertsArgs& args, const ExpertRange& range) {
+size_t CpuBackend::list_pairs(const ExpertsArgs& args, const ExpertRange& range) {
   const int32_t* begin = scratch_.expert_begin;
   size_t count = 0;
   for (int64_t e = range.first; e < range.last; ++e) {
@@ -199,6 +221,11 @@ void CpuBackend::some_experts(const ExpertsArgs& args, const ExpertRange& range)
                                       .count = begin[e + 1] - begin[e],
                                       .y = scratch_.expert_out + begin[e] * args.y.cols};
   }
+  return count;
+}
+
+void CpuBackend::some_experts(const ExpertsArgs& args, const ExpertRange& range) {
+  const size_t count = list_pairs(args, range);
   multiply_pairs(args.x, {scratch_.expert_pairs, count}, args.y.cols);
 }
 
@@ -219,46 +246,49 @@ void CpuBackend::expert_outputs(const OutputsArgs& args) {
 }
 
 // Hidden rows of the pairs lie one after the other; rows of y are `y_stride` floats apart.
-void CpuBackend::multiply_pairs(const Activation& x, std::span<const ExpertPairs> experts,
+void CpuBackend::multiply_pairs(const Activation& x, std::span<ExpertPairs> experts,
                                 int64_t y_stride) {
   if (experts.empty()) return;
-  const Mlp& any = experts[0].expert;
-  const int64_t hidden_width = any.up.rows;
-  HLWQ_CHECK(hidden_width <= scratch_.mlp_width);
-  int64_t pairs = 0;
+  int64_t rows = 0, floats = 0, blocks = 0, pieces = 0;
   start_jobs();
-  for (const ExpertPairs& e : experts) {
-    const Mlp& expert = e.expert;
-    HLWQ_CHECK(expert.up.rows == hidden_width && expert.down.cols == hidden_width &&
-               expert.down.rows == any.down.rows && expert.up.coded() == any.up.coded() &&
-               expert.down.coded() == any.down.coded());
-    Product up = make_product(expert.up, x, scratch_.rotated);
-    up.input_rows = e.tokens;
-    up.tokens = e.count;
-    up.y = scratch_.hidden + pairs * hidden_width;
-    up.y_stride = hidden_width;
-    add_job(up);
-    pairs += e.count;
+  for (ExpertPairs& e : experts) {
+    const auto& [up, down] = e.expert;
+    const int64_t width = up.rows, row_blocks = blocks_of(width);
+    HLWQ_CHECK(width <= scratch_.mlp_width && down.cols == width &&
+               down.rows == experts[0].expert.down.rows);
+    e.hidden = hidden_rows(floats, blocks, e.count, down);
+    if (compute_ == Compute::kExact) e.rotated = scratch_.hidden_rotated + blocks * kBlock;
+    e.first_piece = pieces;
+    Product product = make_product(up, x, scratch_.rotated);
+    product.input_rows = e.tokens;
+    product.tokens = e.count;
+    product.y = e.hidden.x.data;
+    product.y_stride = width;
+    add_job(product);
+    rows += e.count;
+    floats += e.count * width;
+    blocks += e.count * row_blocks;
+    pieces += e.count * pieces_of(row_blocks);
   }
+  HLWQ_CHECK(rows <= scratch_.outputs);
   run_jobs();
 
-  const int64_t blocks = blocks_of(hidden_width);
-  const Activation hidden = activate_hidden(0, pairs, any.down);
+  parallel_rows(pieces, kPieceNs, [&](int64_t unit) {
+    const auto after =
+        std::upper_bound(experts.begin(), experts.end(), unit,
+                         [](int64_t u, const ExpertPairs& e) { return u < e.first_piece; });
+    const ExpertPairs& e = *(after - 1);
+    const Matrix& down = e.expert.down;
+    const int64_t row_pieces = pieces_of(blocks_of(down.cols)), piece = unit - e.first_piece;
+    activate(e.hidden, down, e.rotated, piece / row_pieces, piece % row_pieces);
+  });
+
   start_jobs();
-  int64_t at = 0;
   for (const ExpertPairs& e : experts) {
-    Product down = make_product(e.expert.down, hidden, scratch_.hidden_rotated);
-    down.tokens = e.count;
-    if (down.x != nullptr) down.x += at * down.x_stride;
-    if (down.xq != nullptr) {
-      down.xq += at * blocks * kBlock;
-      down.sx += at * blocks;
-      down.sum += at * blocks;
-    }
+    Product down = make_product(e.expert.down, e.hidden, e.rotated);
     down.y = e.y;
     down.y_stride = y_stride;
     add_job(down);
-    at += e.count;
   }
   run_jobs();
 }
@@ -271,17 +301,32 @@ void CpuBackend::put_experts(const ExpertsArgs& args, const ExpertRows& rows) {
   });
 }
 
-void CpuBackend::end_experts(const ExpertsArgs& args) {
+void CpuBackend::sum_experts(const ExpertsArgs& args, const float* shared_out) {
+  constexpr int64_t kColumns = 512;  // of a task, as one token's sum is shared by threads too
   const int64_t tokens = args.x.x.rows, width = args.y.cols, used = args.experts_used;
-  parallel_rows(tokens, static_cast<double>(width * used) * 0.1, [&](int64_t t) {
-    for (int64_t i = 0; i < used; ++i) {
-      const int64_t choice = t * used + i;
-      kernels_.add_scaled(scratch_.expert_out + scratch_.choice_pair[choice] * width,
-                          args.weights[choice], width, i == 0, args.y.row(t));
-    }
-  });
-  if (args.shared != nullptr)
-    mlp({.x = args.x, .mlp = *args.shared, .y = args.y, .accumulate = true});
+  const int64_t parts = (width + kColumns - 1) / kColumns;
+  const bool complete = args.shared == nullptr || shared_out != nullptr;
+  parallel_rows(tokens * parts, static_cast<double>(kColumns * (used + 2)) * 0.2,
+                [&](int64_t unit) {
+                  const int64_t t = unit / parts, first = unit % parts * kColumns;
+                  const int64_t count = std::min(kColumns, width - first);
+                  float* const y = args.y.row(t) + first;
+                  for (int64_t i = 0; i < used; ++i) {
+                    const int64_t choice = t * used + i;
+                    const int64_t pair = scratch_.choice_pair[choice];
+                    kernels_.add_scaled(scratch_.expert_out + pair * width + first,
+                                        args.weights[choice], count, i == 0, y);
+                  }
+                  if (shared_out != nullptr) kernels_.add(shared_out + t * width + first, count, y);
+                  if (complete && args.residual.data != nullptr)
+                    kernels_.add(y, count, args.residual.row(t) + first);
+                });
+}
+
+void CpuBackend::end_experts(const ExpertsArgs& args) {
+  sum_experts(args, nullptr);
+  if (args.shared == nullptr) return;
+  mlp({.x = args.x, .mlp = *args.shared, .y = args.y, .accumulate = true});
   if (args.residual.data != nullptr) add({.x = args.y, .y = args.residual});
 }
 

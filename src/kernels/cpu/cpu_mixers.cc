@@ -10,9 +10,10 @@
 namespace hlwq::cpu {
 namespace {
 
-constexpr double kConvNs = 0.4;     // a channel and token
+constexpr double kConvNs = 0.7;     // a channel and token
 constexpr double kScanNs = 0.1;     // a state element and token
 constexpr double kAttendNs = 0.06;  // a key element and head
+constexpr double kNormNs = 1.0;     // a value, normed and quantized
 
 int64_t tokens_of(std::span<const Segment> segments) {
   int64_t tokens = 0;
@@ -25,6 +26,37 @@ const Segment& find_segment(std::span<const Segment> segments, int64_t& n) {
   size_t i = 0;
   for (; n >= segments[i].tokens; ++i) n -= segments[i].tokens;
   return segments[i];
+}
+
+// How attention is cut: a unit is a tile of tokens of one segment and some of the heads that share
+// a KV head.
+struct TileCut {
+  int64_t tokens, heads;  // of a tile
+  int64_t shared;         // heads that share a KV head
+  int64_t head_tiles;     // of them
+  int64_t units;          // of a tile of tokens
+
+  [[nodiscard]] int64_t tiles_of(const Segment& s) const {
+    return (s.tokens + tokens - 1) / tokens;
+  }
+};
+
+// Tiles as large as possible, as all of a tile share the widening of a page, while every thread
+// gets some of them.
+TileCut cut_tiles(const AttentionShape& shape, std::span<const Segment> segments, int threads) {
+  constexpr int64_t kUnitsOfThread = 4;
+  const int64_t shared = shape.heads / shape.kv_heads;
+  const int64_t groups = (shared + kMaxQueries - 1) / kMaxQueries;
+  const int64_t most = std::clamp<int64_t>(
+      tokens_of(segments) * shape.kv_heads * groups / (kUnitsOfThread * threads), 1, kMaxGroups);
+  TileCut cut{.tokens = std::max<int64_t>(most / groups, 1),
+              .heads = std::min(most, groups) * kMaxQueries,
+              .shared = shared,
+              .head_tiles = 0,
+              .units = 0};
+  cut.head_tiles = (shared + cut.heads - 1) / cut.heads;
+  cut.units = shape.kv_heads * cut.head_tiles;
+  return cut;
 }
 
 }  // namespace
@@ -88,16 +120,22 @@ void CpuBackend::mamba(const MambaArgs& args) {
              });
            });
 
+  // A group of whole blocks is quantized where it was normed, so that threads share a row.
   const int64_t group_width = inner / shape.groups;
-  parallel_rows(tokens, static_cast<double>(inner) * 0.4, [&](int64_t n) {
-    const Segment& s = find_segment(args.segments, n);
-    const int64_t row = s.first_token + n;
-    for (int64_t g = 0; g < shape.groups; ++g) {
-      float* v = args.out.x.row(row) + g * group_width;
-      kernels_.norm_row(v, args.norm_weight + g * group_width, group_width, args.eps, v);
-    }
-    if (args.out.q.xq != nullptr) quantize_one(args.out, row);
-  });
+  const bool whole_blocks = args.out.q.xq != nullptr && group_width % kBlock == 0;
+  parallel_rows(
+      tokens * shape.groups, static_cast<double>(group_width) * kNormNs, [&](int64_t unit) {
+        int64_t n = unit / shape.groups;
+        const int64_t group = unit % shape.groups;
+        const Segment& s = find_segment(args.segments, n);
+        const int64_t row = s.first_token + n;
+        float* v = args.out.x.row(row) + group * group_width;
+        kernels_.norm_row(v, args.norm_weight + group * group_width, group_width, args.eps, v);
+        if (!whole_blocks) return;
+        const int64_t blocks = group_width / kBlock;
+        quantize_blocks(args.out, row, group * blocks, blocks);
+      });
+  if (!whole_blocks) quantize({args.out});
 }
 
 void CpuBackend::store_keys_values(const AttentionArgs& args) {
@@ -130,44 +168,48 @@ void CpuBackend::attention(const AttentionArgs& args) {
   static_assert(kPageTokens <= kMaxPageTokens);
   store_keys_values(args);
 
-  // A unit is up to kMaxQueries heads of one token that share a KV head.
-  const int64_t shared = shape.heads / shape.kv_heads;
-  const int64_t parts = (shared + kMaxQueries - 1) / kMaxQueries;
-  const int64_t token_units = shape.kv_heads * parts, tokens = tokens_of(args.segments);
+  const TileCut cut = cut_tiles(shape, args.segments, pool_.threads());
   double keys = 0;
+  int64_t units = 0;
   for (const Segment& s : args.segments) {
+    units += cut.tiles_of(s) * cut.units;
     keys += static_cast<double>(s.tokens) *
             (static_cast<double>(s.position) + static_cast<double>(s.tokens + 1) / 2);
   }
   const double total_ns = keys * static_cast<double>(shape.heads * shape.head_dim) * kAttendNs;
-  const int64_t units = tokens * token_units;
   const float scale = 1.0f / std::sqrt(static_cast<float>(shape.head_dim));
-  parallel_rows(units, total_ns / static_cast<double>(std::max<int64_t>(units, 1)),
-                [&](int64_t unit) {
-                  int64_t n = unit / token_units;
-                  const Segment& s = find_segment(args.segments, n);
-                  const int64_t kv_head = unit % token_units / parts;
-                  const int64_t first = unit % parts * kMaxQueries;
-                  const int64_t row = s.first_token + n;
-                  Attend a;
-                  a.queries = static_cast<int>(std::min<int64_t>(kMaxQueries, shared - first));
-                  for (int j = 0; j < a.queries; ++j) {
-                    const int64_t head = kv_head * shared + first + j;
-                    a.q[j] = args.q.row(row) + head * shape.head_dim;
-                    a.out[j] = args.out.x.row(row) + head * shape.head_dim;
-                  }
-                  a.visible = s.position + n + 1;
-                  a.pages = reinterpret_cast<const uint8_t*>(pages.data);
-                  a.page_bytes = pages.page_bytes;
-                  a.table = pages.tables + s.slot * pages.table_stride;
-                  a.page_tokens = kPageTokens;
-                  a.k_offset = kv_head * kPageTokens * shape.head_dim;
-                  a.v_offset = (shape.kv_heads + kv_head) * kPageTokens * shape.head_dim;
-                  a.head_dim = shape.head_dim;
-                  a.half = pages.dtype == DType::kF16;
-                  a.scale = scale;
-                  kernels_.attend(a);
-                });
+  parallel(units, total_ns, [&](int64_t unit) {
+    int64_t tile = unit / cut.units;
+    size_t i = 0;
+    for (; tile >= cut.tiles_of(args.segments[i]); ++i) tile -= cut.tiles_of(args.segments[i]);
+    const Segment& s = args.segments[i];
+    const int64_t kv_head = unit % cut.units / cut.head_tiles;
+    const int64_t first_head = unit % cut.head_tiles * cut.heads;
+    const int64_t heads = std::min(cut.heads, cut.shared - first_head);
+    Attend a;
+    for (int64_t n = tile * cut.tokens; n < std::min((tile + 1) * cut.tokens, s.tokens); ++n) {
+      for (int64_t first = 0; first < heads; first += kMaxQueries) {
+        QueryGroup& group = a.groups[a.group_count++];
+        group.visible = s.position + n + 1;
+        group.queries = static_cast<int>(std::min<int64_t>(kMaxQueries, heads - first));
+        for (int j = 0; j < group.queries; ++j) {
+          const int64_t head = kv_head * cut.shared + first_head + first + j;
+          group.q[j] = args.q.row(s.first_token + n) + head * shape.head_dim;
+          group.out[j] = args.out.x.row(s.first_token + n) + head * shape.head_dim;
+        }
+      }
+    }
+    a.pages = reinterpret_cast<const uint8_t*>(pages.data);
+    a.page_bytes = pages.page_bytes;
+    a.table = pages.tables + s.slot * pages.table_stride;
+    a.page_tokens = kPageTokens;
+    a.k_offset = kv_head * kPageTokens * shape.head_dim;
+    a.v_offset = (shape.kv_heads + kv_head) * kPageTokens * shape.head_dim;
+    a.head_dim = shape.head_dim;
+    a.half = pages.dtype == DType::kF16;
+    a.scale = scale;
+    kernels_.attend(a);
+  });
   quantize({args.out});
 }
 

@@ -16,9 +16,9 @@ constexpr Rate kPlainRate{0.08, 0.02}, kIntegerRate{0.03, 0.006}, kExactRate{0.3
 
 // Tasks a thread. One token: threads wait for memory and should end together. Many: a task packs
 // them once for all of its rows.
-constexpr double kTasksOfOneToken = 16, kTasksOfMany = 4;
+constexpr double kTasksOfOneToken = 16, kTasksOfMany = 8;
 
-constexpr double kNormNs = 0.1, kQuantizeNs = 0.3;  // a value
+constexpr double kNormNs = 0.3;  // a value
 
 Weights make_weights(const Matrix& m) {
   Weights w;
@@ -50,13 +50,20 @@ bool coded(const Product& p) {
   return p.weights.kind == WeightKind::kTiled5 || p.weights.kind == WeightKind::kPlanes;
 }
 
+// Rows of a task are a multiple of this. AMX takes twice kTaskRows at a time; plain rows are
+// independent of each other.
+int64_t row_step(const Product& p) {
+  if (!coded(p)) return kPlainTaskRows;
+  return p.tokens == 1 ? kTaskRows : 2 * kTaskRows;
+}
+
 int64_t parts(int64_t count, int64_t most) { return (count + most - 1) / most; }
 
-// Most tokens of a task. A plain matrix with too few rows for the threads (a router) is cut by
-// tokens instead.
+// Most tokens of a task: of coded matrices what AMX packs at once of a row of 21 blocks. A plain
+// matrix with too few rows for the threads (a router) is cut by tokens instead.
 int64_t task_tokens(const Product& p, int threads) {
   const bool few_rows = p.weights.rows < kTaskRows * threads * static_cast<int64_t>(kTasksOfMany);
-  return !coded(p) && few_rows ? 32 : 128;
+  return coded(p) ? 192 : few_rows ? 32 : 128;
 }
 
 // Tokens [first, first + count) of a product.
@@ -77,11 +84,11 @@ Product some_tokens(Product p, int64_t first, int64_t count) {
 
 }  // namespace
 
-void CpuBackend::quantize_one(const Activation& a, int64_t row) {
+void CpuBackend::quantize_blocks(const Activation& a, int64_t row, int64_t first, int64_t count) {
   const QuantizedView& q = a.q;
-  const int64_t at = row * q.blocks;
-  if (!kernels_.quantize_row(a.x.row(row), a.x.cols, q.blocks, q.xq + at * kBlock, q.sx + at,
-                             q.sum + at)) {
+  const int64_t at = row * q.blocks + first, column = first * kBlock;
+  if (!kernels_.quantize_row(a.x.row(row) + column, a.x.cols - column, count, q.xq + at * kBlock,
+                             q.sx + at, q.sum + at)) {
     non_finite_.store(true, std::memory_order_relaxed);
   }
 }
@@ -95,7 +102,7 @@ void CpuBackend::rms_norm(const RmsNormArgs& args) {
       static_cast<double>(out.x.cols) * (quantized ? kNormNs + kQuantizeNs : kNormNs);
   parallel_rows(out.x.rows, row_ns, [&](int64_t t) {
     kernels_.norm_row(args.x.row(t), args.weight, args.x.cols, args.eps, out.x.row(t));
-    if (quantized) quantize_one(out, t);
+    if (quantized) quantize_blocks(out, t, 0, out.q.blocks);
   });
 }
 
@@ -103,8 +110,13 @@ void CpuBackend::quantize(const QuantizeArgs& args) {
   const Activation& a = args.a;
   if (a.q.xq == nullptr) return;
   HLWQ_CHECK(a.q.rows == a.x.rows && a.q.blocks == blocks_of(a.x.cols));
-  parallel_rows(a.x.rows, static_cast<double>(a.x.cols) * kQuantizeNs,
-                [&](int64_t t) { quantize_one(a, t); });
+  const int64_t pieces = pieces_of(a.q.blocks);
+  parallel_rows(a.x.rows * pieces, static_cast<double>(kPieceBlocks * kBlock) * kQuantizeNs,
+                [&](int64_t unit) {
+                  const int64_t first = unit % pieces * kPieceBlocks;
+                  quantize_blocks(a, unit / pieces, first,
+                                  std::min(kPieceBlocks, a.q.blocks - first));
+                });
 }
 
 void CpuBackend::rotate(const F32View& x, float* rotated) {
@@ -170,8 +182,11 @@ void CpuBackend::run_jobs() {
     const int64_t token_parts = parts(job.product.tokens, job.task_tokens);
     const auto rows =
         static_cast<int64_t>(task_ns * static_cast<double>(token_parts) / row_ns(job));
-    job.task_rows = std::max(kTaskRows, rows / kTaskRows * kTaskRows);
-    tasks += parts(job.product.weights.rows, job.task_rows) * token_parts;
+    // Equal parts, so that no thread ends with a short one.
+    const int64_t step = row_step(job.product), all_rows = job.product.weights.rows;
+    const int64_t even = parts(all_rows, parts(all_rows, std::max(step, rows)));
+    job.task_rows = parts(even, step) * step;
+    tasks += parts(all_rows, job.task_rows) * token_parts;
   }
   parallel(tasks, total_ns, [&](int64_t task) {
     const auto after = std::upper_bound(jobs.begin(), jobs.end(), task,

@@ -44,8 +44,9 @@ struct Product {
   [[nodiscard]] int64_t input_row(int64_t t) const { return input_rows ? input_rows[t] : t; }
 };
 
-// The rows a task computes start at a multiple of this (two tiles of kTiled5).
-inline constexpr int64_t kTaskRows = 16;
+// The rows a task computes start at a multiple of this (two tiles of kTiled5). Plain rows may start
+// anywhere; a task has at least so many of them that enough chains of fma run.
+inline constexpr int64_t kTaskRows = 16, kPlainTaskRows = 8;
 
 // Convolution of `channels` neighbouring channels over consecutive tokens, then SiLU.
 struct Convolution {
@@ -80,13 +81,18 @@ struct Scan {
   int64_t head_dim = 0, state_size = 0, tokens = 0;
 };
 
-// Softmax attention of up to kMaxQueries heads of one token that share a KV head.
-inline constexpr int kMaxQueries = 4;
-struct Attend {
-  int queries = 0;
+// Softmax attention of a tile: groups of queries that share a KV head and a table of pages. A group
+// is up to kMaxQueries heads of one token.
+inline constexpr int kMaxQueries = 4, kMaxGroups = 32;
+struct QueryGroup {
   const float* q[kMaxQueries] = {};  // [head_dim]
   float* out[kMaxQueries] = {};      // [head_dim]
-  int64_t visible = 0;               // keys 0 .. visible-1, at least 1
+  int queries = 0;
+  int64_t visible = 0;  // keys 0 .. visible-1, at least 1
+};
+struct Attend {
+  QueryGroup groups[kMaxGroups];
+  int group_count = 0;
   const uint8_t* pages = nullptr;
   int64_t page_bytes = 0;
   const int32_t* table = nullptr;      // page of keys [page_tokens * i, page_tokens * (i + 1))
@@ -116,7 +122,7 @@ struct CpuKernels {
   // y += x.
   void (*add)(const float* x, int64_t count, float* y);
 
-  // Rows [begin, end) of a product; begin is a multiple of kTaskRows.
+  // Rows [begin, end) of a product; begin is a multiple of kTaskRows unless the weights are plain.
   void (*plain_product)(const Product& product, int64_t begin, int64_t end);
   void (*integer_product)(const Product& product, int64_t begin, int64_t end);
   void (*exact_product)(const Product& product, int64_t begin, int64_t end);

@@ -3,6 +3,7 @@
 struct Lanes {
   __m256 a, b;  // lanes 0..7, 8..15
 };
+inline constexpr int kLanesInRegisters = 8;
 
 HLWQ_INLINE __m256i first_lanes(int64_t n) {
   const __m256i index = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
@@ -43,10 +44,6 @@ HLWQ_INLINE Lanes at_least(Lanes x, Lanes floor) {
 HLWQ_INLINE Lanes at_most(Lanes x, Lanes ceiling) {
   return {_mm256_min_ps(ceiling.a, x.a), _mm256_min_ps(ceiling.b, x.b)};
 }
-HLWQ_INLINE Lanes absolute(Lanes x) {
-  const __m256 sign = _mm256_set1_ps(-0.0f);
-  return {_mm256_andnot_ps(sign, x.a), _mm256_andnot_ps(sign, x.b)};
-}
 HLWQ_INLINE Lanes round_even(Lanes x) {
   constexpr int kMode = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
   return {_mm256_round_ps(x.a, kMode), _mm256_round_ps(x.b, kMode)};
@@ -55,7 +52,12 @@ HLWQ_INLINE __m256 power_of_two(__m256 n) {
   const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
   return _mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23));
 }
-HLWQ_INLINE Lanes power_of_two(Lanes n) { return {power_of_two(n.a), power_of_two(n.b)}; }
+HLWQ_INLINE __m256 scale(__m256 a, __m256 n) {
+  constexpr int kMode = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+  const __m256 half = _mm256_round_ps(_mm256_mul_ps(n, _mm256_set1_ps(0.5f)), kMode);
+  return _mm256_mul_ps(_mm256_mul_ps(a, power_of_two(half)), power_of_two(_mm256_sub_ps(n, half)));
+}
+HLWQ_INLINE Lanes scale(Lanes x, Lanes n) { return {scale(x.a, n.a), scale(x.b, n.b)}; }
 HLWQ_INLINE float sum_lanes(Lanes x) {
   const __m256 eight = _mm256_add_ps(x.a, x.b);
   const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
@@ -135,11 +137,28 @@ HLWQ_INLINE int32_t sum_i32(__m256i x) {
   const __m128i two = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
   return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 0xb1)));
 }
-HLWQ_INLINE int32_t store_i8(int8_t* p, Lanes x) {
-  const __m256i a = _mm256_cvtps_epi32(x.a), b = _mm256_cvtps_epi32(x.b);
-  const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8);
-  const __m128i bytes =
-      _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
-  return sum_i32(_mm256_add_epi32(a, b));
+HLWQ_INLINE float largest_magnitude(const Lanes (&z)[8]) {
+  const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
+  __m256i largest = _mm256_setzero_si256();
+  for (const Lanes& x : z) {
+    largest = _mm256_max_epi32(largest, _mm256_and_si256(_mm256_castps_si256(x.a), magnitude));
+    largest = _mm256_max_epi32(largest, _mm256_and_si256(_mm256_castps_si256(x.b), magnitude));
+  }
+  __m128i most =
+      _mm_max_epi32(_mm256_castsi256_si128(largest), _mm256_extracti128_si256(largest, 1));
+  most = _mm_max_epi32(most, _mm_shuffle_epi32(most, 0x4e));
+  return _mm_cvtss_f32(_mm_castsi128_ps(_mm_max_epi32(most, _mm_shuffle_epi32(most, 0xb1))));
+}
+HLWQ_INLINE int32_t store_quotients_i8(int8_t* p, const float* z, float divisor) {
+  __m256i sum = _mm256_setzero_si256();
+  for (int i = 0; i < 8; ++i) {
+    const Lanes quotient = load(z + 16 * i) / set1(divisor);
+    const __m256i a = _mm256_cvtps_epi32(quotient.a), b = _mm256_cvtps_epi32(quotient.b);
+    const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8);
+    const __m128i bytes =
+        _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 16 * i), bytes);
+    sum = _mm256_add_epi32(sum, _mm256_add_epi32(a, b));
+  }
+  return sum_i32(sum);
 }

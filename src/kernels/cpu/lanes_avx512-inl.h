@@ -3,6 +3,7 @@
 struct Lanes {
   __m512 v;
 };
+inline constexpr int kLanesInRegisters = 32;
 
 HLWQ_INLINE __mmask16 first_lanes(int64_t n) { return static_cast<__mmask16>((1u << n) - 1u); }
 HLWQ_INLINE Lanes load(const float* p) { return {_mm512_loadu_ps(p)}; }
@@ -22,14 +23,10 @@ HLWQ_INLINE Lanes fma(Lanes a, Lanes b, Lanes c) { return {_mm512_fmadd_ps(a.v, 
 // max and min return their second operand when one is NaN.
 HLWQ_INLINE Lanes at_least(Lanes x, Lanes floor) { return {_mm512_max_ps(floor.v, x.v)}; }
 HLWQ_INLINE Lanes at_most(Lanes x, Lanes ceiling) { return {_mm512_min_ps(ceiling.v, x.v)}; }
-HLWQ_INLINE Lanes absolute(Lanes a) { return {_mm512_abs_ps(a.v)}; }
 HLWQ_INLINE Lanes round_even(Lanes a) {
   return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
 }
-HLWQ_INLINE Lanes power_of_two(Lanes n) {
-  const __m512i exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127));
-  return {_mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23))};
-}
+HLWQ_INLINE Lanes scale(Lanes a, Lanes n) { return {_mm512_scalef_ps(a.v, n.v)}; }
 HLWQ_INLINE float sum_lanes(Lanes a) {
   const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
   const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
@@ -73,7 +70,9 @@ HLWQ_INLINE Lanes butterfly_lanes(Lanes x) {
     other = _mm512_shuffle_f32x4(x.v, x.v, 0x4e);
     upper = 0xff00;
   }
-  return {_mm512_mask_sub_ps(_mm512_add_ps(x.v, other), upper, other, x.v)};
+  // One operation for sums and differences: a product with 1 or -1 is exact.
+  const __m512 one = _mm512_set1_ps(1.0f);
+  return {_mm512_fmadd_ps(x.v, _mm512_mask_sub_ps(one, upper, _mm512_setzero_ps(), one), other)};
 }
 HLWQ_INLINE Lanes load_i16(const int16_t* p) {
   return {_mm512_cvtepi32_ps(
@@ -92,8 +91,36 @@ HLWQ_INLINE void store_f16(uint16_t* p, Lanes a) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
                       _mm512_cvtps_ph(a.v, _MM_FROUND_TO_NEAREST_INT));
 }
-HLWQ_INLINE int32_t store_i8(int8_t* p, Lanes a) {
-  const __m512i q = _mm512_cvtps_epi32(a.v);
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(q));
-  return _mm512_reduce_add_epi32(q);
+HLWQ_INLINE float largest_magnitude(const Lanes (&z)[8]) {
+  const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
+  __m512i largest = _mm512_setzero_si512();
+  for (const Lanes& x : z) {
+    largest = _mm512_max_epi32(largest, _mm512_and_si512(_mm512_castps_si512(x.v), magnitude));
+  }
+  return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(_mm512_reduce_max_epi32(largest))));
+}
+// Quotients by a product with the reciprocal r and two corrections: the first leaves q within one
+// unit in the last place, the second then rounds as division does (Markstein), as long as no
+// remainder is subnormal. The corrections cost a third of a division.
+HLWQ_INLINE int32_t store_quotients_i8(int8_t* p, const float* z, float divisor) {
+  const Lanes d = set1(divisor);
+  __m512i sum = _mm512_setzero_si512();
+  const auto put = [&](int i, Lanes quotient) {
+    const __m512i q = _mm512_cvtps_epi32(quotient.v);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 16 * i), _mm512_cvtepi32_epi8(q));
+    sum = _mm512_add_epi32(sum, q);
+  };
+  if (divisor < 0x1p-60f) {
+    for (int i = 0; i < 8; ++i) put(i, load(z + 16 * i) / d);
+  } else {
+    const Lanes r = set1(1.0f / divisor);
+    for (int i = 0; i < 8; ++i) {
+      const Lanes x = load(z + 16 * i);
+      Lanes q = x * r;
+      q = fma(Lanes{_mm512_fnmadd_ps(q.v, d.v, x.v)}, r, q);
+      q = fma(Lanes{_mm512_fnmadd_ps(q.v, d.v, x.v)}, r, q);
+      put(i, q);
+    }
+  }
+  return _mm512_reduce_add_epi32(sum);
 }

@@ -4,6 +4,8 @@
 struct Lanes {
   float v[16];
 };
+// How many of them fit the registers.
+inline constexpr int kLanesInRegisters = 8;
 
 #define HLWQ_LANES(i) for (int i = 0; i < 16; ++i)
 
@@ -56,22 +58,25 @@ HLWQ_INLINE Lanes at_most(Lanes x, Lanes ceiling) {
   HLWQ_LANES(i) x.v[i] = ceiling.v[i] < x.v[i] ? ceiling.v[i] : x.v[i];
   return x;
 }
-HLWQ_INLINE Lanes absolute(Lanes a) {
-  HLWQ_LANES(i) a.v[i] = __builtin_fabsf(a.v[i]);
-  return a;
-}
 // Half to even, for |a| < 2^22.
 HLWQ_INLINE Lanes round_even(Lanes a) {
   HLWQ_LANES(i) a.v[i] = (a.v[i] + 12582912.0f) - 12582912.0f;
   return a;
 }
-// 2^n for integers n in [-126, 127].
-HLWQ_INLINE Lanes power_of_two(Lanes n) {
+// a * 2^n for integers n in [-150, 128] and a near 1, rounded once: the power is applied in two
+// halves because n exceeds the exponents of a float.
+HLWQ_INLINE Lanes scale(Lanes a, Lanes n) {
   HLWQ_LANES(i) {
-    const uint32_t bits = static_cast<uint32_t>(static_cast<int32_t>(n.v[i]) + 127) << 23;
-    __builtin_memcpy(&n.v[i], &bits, 4);
+    const auto whole = static_cast<int32_t>(n.v[i]), half = whole / 2;
+    const int32_t parts[2] = {half, whole - half};
+    for (const int32_t part : parts) {
+      const uint32_t bits = static_cast<uint32_t>(part + 127) << 23;
+      float power;
+      __builtin_memcpy(&power, &bits, 4);
+      a.v[i] = a.v[i] * power;
+    }
   }
-  return n;
+  return a;
 }
 // (a0 op a8, ...), then 4, 2, 1: the tree every reduction of lanes uses.
 HLWQ_INLINE float sum_lanes(Lanes a) {
@@ -151,13 +156,31 @@ HLWQ_INLINE Lanes load_f16(const uint16_t* p) {
   return r;
 }
 HLWQ_INLINE void store_f16(uint16_t* p, Lanes a) { HLWQ_LANES(i) p[i] = float_to_half(a.v[i]); }
-// Writes 16 integers in [-128, 127] held as floats and returns their sum.
-HLWQ_INLINE int32_t store_i8(int8_t* p, Lanes a) {
+// The largest magnitude, or one that is not finite if a value is not.
+HLWQ_INLINE float largest_magnitude(const Lanes (&z)[8]) {
+  uint32_t largest = 0;
+  for (const Lanes& x : z) {
+    HLWQ_LANES(i) {
+      uint32_t bits;
+      __builtin_memcpy(&bits, &x.v[i], 4);
+      bits &= 0x7fffffffu;
+      largest = bits > largest ? bits : largest;
+    }
+  }
+  float m;
+  __builtin_memcpy(&m, &largest, 4);
+  return m;
+}
+// Writes the quotients of 128 values, rounded half to even (in [-128, 127]); returns their sum.
+HLWQ_INLINE int32_t store_quotients_i8(int8_t* p, const float* z, float divisor) {
   int32_t sum = 0;
-  HLWQ_LANES(i) {
-    const auto q = static_cast<int32_t>(a.v[i]);
-    p[i] = static_cast<int8_t>(q);
-    sum += q;
+  for (int block = 0; block < 8; ++block) {
+    const Lanes rounded = round_even(load(z + 16 * block) / set1(divisor));
+    HLWQ_LANES(i) {
+      const auto q = static_cast<int32_t>(rounded.v[i]);
+      p[16 * block + i] = static_cast<int8_t>(q);
+      sum += q;
+    }
   }
   return sum;
 }

@@ -10,14 +10,38 @@
 //         tokens at a time; two rows of 128 stay in registers while all of them pass (other sizes:
 //         in L1); the rows of the next tokens lie pages apart and are prefetched
 
-void convolve(const Convolution& a) {
-  constexpr int64_t kMost = kMaxConvChannels;
-  const auto kernel = static_cast<int>(a.kernel);
+using ConvColumns = float[kMaxConvKernel][kMaxConvChannels];
+
+// Columns of a matrix [channels, width], and back. Width: known beforehand, so that the compiler
+// vectorizes; 0: not.
+template <int Width>
+HLWQ_INLINE void split_columns(const float* rows, int64_t channels, int64_t width,
+                               ConvColumns& columns) {
+  const int64_t n = Width == 0 ? width : Width;
+  for (int64_t j = 0; j < channels; ++j) {
+    for (int64_t k = 0; k < n; ++k) columns[k][j] = rows[j * n + k];
+  }
+}
+template <int Width>
+HLWQ_INLINE void join_columns(const float* const* columns, int64_t channels, int64_t width,
+                              float* rows) {
+  const int64_t n = Width == 0 ? width : Width;
+  for (int64_t j = 0; j < channels; ++j) {
+    for (int64_t k = 0; k < n; ++k) rows[j * n + k] = columns[k][j];
+  }
+}
+
+template <int Kernel>
+HLWQ_INLINE void convolve_with(const Convolution& a) {
+  constexpr int kHistory = Kernel == 0 ? 0 : Kernel - 1;
+  const auto kernel = Kernel == 0 ? static_cast<int>(a.kernel) : Kernel;
   const int64_t history = kernel - 1;
-  alignas(64) float weight[kMaxConvKernel][kMost] = {}, before[kMaxConvKernel][kMost] = {};
-  for (int64_t j = 0; j < a.channels; ++j) {
-    for (int k = 0; k < kernel; ++k) weight[k][j] = a.weight[j * kernel + k];
-    for (int k = 0; k < history && !a.fresh; ++k) before[k][j] = a.state[j * history + k];
+  alignas(64) ConvColumns weight, before;
+  split_columns<Kernel>(a.weight, a.channels, kernel, weight);
+  if (a.fresh) {
+    for (int k = 0; k < history; ++k) __builtin_memset(before[k], 0, sizeof before[k]);
+  } else {
+    split_columns<kHistory>(a.state, a.channels, history, before);
   }
   // Raw inputs of token t, or of the window when t is negative.
   const auto row = [&](int64_t t) {
@@ -36,15 +60,19 @@ void convolve(const Convolution& a) {
     if (const int64_t n = a.channels - j; n > 0) {
       Lanes sum = a.bias == nullptr ? set1(0.0f) : load_first(a.bias + j, n);
       for (int k = 0; k < kernel; ++k) {
-        sum = fma(load(weight[k] + j), load_first(in[k] + j, n), sum);
+        sum = fma(load_first(weight[k] + j, n), load_first(in[k] + j, n), sum);
       }
       store_first(out + j, silu(sum), n);
     }
   }
-  for (int k = 0; k < history; ++k) {
-    const float* last = row(a.tokens - history + k);
-    for (int64_t j = 0; j < a.channels; ++j) a.state[j * history + k] = last[j];
-  }
+  const float* last[kMaxConvKernel];
+  for (int k = 0; k < history; ++k) last[k] = row(a.tokens - history + k);
+  join_columns<kHistory>(last, a.channels, history, a.state);
+}
+
+void convolve(const Convolution& a) {
+  if (a.kernel == 4) return convolve_with<4>(a);
+  convolve_with<0>(a);
 }
 
 // One token updates Rows rows of a state; row_sums[r] are the 16 partial sums of S[r] . C.

@@ -2,7 +2,9 @@
 // Math    norm: y = w * (x / sqrt(mean(x^2) + eps)); quantize: quant/activation.h, to the bit
 // Shapes  one token's row of any width; blocks of 128, the last one padded with zeros
 // Bytes   norm 12 a value; quantize 5 a value: both stay in L1, so latency and divisions count
-// Method  a block is eight registers of 16 lanes: strides 1..8 inside a register, 16..64 between
+// Method  a block is eight registers of 16 lanes: strides 1..8 inside a register, 16..64 between;
+//         quantize: eight blocks are rotated, then eight are rounded, so that the long chain from a
+//         block's values over its scale to its codes overlaps with other blocks'
 
 HLWQ_INLINE void rotate_lanes(Lanes (&z)[8]) {
   for (int i = 0; i < 8; ++i) {
@@ -24,6 +26,10 @@ HLWQ_INLINE void rotate_lanes(Lanes (&z)[8]) {
 // Block b of a row, zeros after its end.
 HLWQ_INLINE void load_block(const float* x, int64_t cols, int64_t b, Lanes (&z)[8]) {
   const int64_t left = cols - b * kBlock;
+  if (left >= kBlock) {
+    for (int i = 0; i < 8; ++i) z[i] = load(x + b * kBlock + 16 * i);
+    return;
+  }
   for (int i = 0; i < 8; ++i) {
     const int64_t n = left - 16 * i;
     const float* p = x + b * kBlock + 16 * i;
@@ -31,13 +37,7 @@ HLWQ_INLINE void load_block(const float* x, int64_t cols, int64_t b, Lanes (&z)[
   }
 }
 
-// Whether all 128 values are finite: 0 * value is NaN for those that are not.
-HLWQ_INLINE bool all_finite(const Lanes (&z)[8]) {
-  const Lanes zero = set1(0.0f);
-  Lanes marks = zero;
-  for (int i = 0; i < 8; ++i) marks = fma(z[i], zero, marks);
-  return sum_lanes(marks) == 0.0f;
-}
+HLWQ_INLINE bool is_finite(float x) { return __builtin_fabsf(x) <= 3.402823466e38f; }
 
 void norm_row(const float* x, const float* weight, int64_t width, float eps, float* y) {
   Lanes squares = set1(0.0f);
@@ -61,30 +61,33 @@ void norm_row(const float* x, const float* weight, int64_t width, float eps, flo
 
 bool quantize_row(const float* x, int64_t cols, int64_t blocks, int8_t* xq, float* sx,
                   int32_t* sum) {
+  constexpr int64_t kBlocks = 8;
+  alignas(64) float rotated[kBlocks][kBlock];
+  float largest[kBlocks];
   bool finite = true;
-  for (int64_t b = 0; b < blocks; ++b) {
-    Lanes z[8];
-    load_block(x, cols, b, z);
-    rotate_lanes(z);
-    Lanes largest = absolute(z[0]);
-    for (int i = 1; i < 8; ++i) largest = at_least(absolute(z[i]), largest);
-    const float m = largest_lane(largest);
-    const bool block_finite = all_finite(z);
-    finite = finite && block_finite;
-    if (!block_finite || m < kTinyActivation) {
-      for (int i = 0; i < 8; ++i) store_i8(xq + b * kBlock + 16 * i, set1(0.0f));
-      sx[b] = 0.0f;
-      sum[b] = 0;
-      continue;
+  for (int64_t first = 0; first < blocks; first += kBlocks) {
+    const int64_t count = blocks - first < kBlocks ? blocks - first : kBlocks;
+    for (int64_t b = 0; b < count; ++b) {
+      Lanes z[8];
+      load_block(x, cols, first + b, z);
+      rotate_lanes(z);
+      largest[b] = largest_magnitude(z);
+      for (int i = 0; i < 8; ++i) store(rotated[b] + 16 * i, z[i]);
     }
-    const float scale = m / 127.0f;
-    const Lanes divisor = set1(scale);
-    int32_t total = 0;
-    for (int i = 0; i < 8; ++i) {
-      total += store_i8(xq + b * kBlock + 16 * i, round_even(z[i] / divisor));
+    for (int64_t b = 0; b < count; ++b) {
+      int8_t* const out = xq + (first + b) * kBlock;
+      const float m = largest[b];
+      const bool block_finite = is_finite(m);
+      finite = finite && block_finite;
+      if (!block_finite || m < kTinyActivation) {
+        __builtin_memset(out, 0, kBlock);
+        sx[first + b] = 0.0f;
+        sum[first + b] = 0;
+        continue;
+      }
+      sx[first + b] = m / 127.0f;
+      sum[first + b] = store_quotients_i8(out, rotated[b], sx[first + b]);
     }
-    sx[b] = scale;
-    sum[b] = total;
   }
   return finite;
 }
@@ -95,7 +98,7 @@ bool rotate_row(const float* x, int64_t cols, int64_t blocks, float* rotated) {
     Lanes z[8];
     load_block(x, cols, b, z);
     rotate_lanes(z);
-    finite = all_finite(z) && finite;
+    finite = is_finite(largest_magnitude(z)) && finite;
     for (int i = 0; i < 8; ++i) store(rotated + b * kBlock + 16 * i, z[i]);
   }
   return finite;

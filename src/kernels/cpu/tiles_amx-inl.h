@@ -24,31 +24,40 @@ class TileScope {
   TileScope& operator=(const TileScope&) = delete;
 };
 
-// Tiles are loaded by assembly that does not name the memory it reads: stores stay before it.
-HLWQ_INLINE void before_tile_loads() { __asm__ volatile("" ::: "memory"); }
+// Tiles are read by assembly that does not name its memory: stores stay on their side of this.
+HLWQ_INLINE void tile_fence() { __asm__ volatile("" ::: "memory"); }
 
-// dots[r][t] = sum over k of weights[r][k] * tokens[t][k], k = 0 .. 127: unsigned by signed bytes.
-// weights: halves of the sum one after the other, each [16 r][64]; tokens: the same halves, each
-// [16 words of k][16 t][4]. Neighbouring calls use the two sets of tiles in turn.
-template <int Set>
-HLWQ_INLINE void multiply_tiles(const uint8_t* weights, const int8_t* tokens, int32_t* dots) {
-  if constexpr (Set == 0) {
-    _tile_zero(0);
-    _tile_loadd(2, weights, 64);
-    _tile_loadd(3, tokens, 64);
-    _tile_dpbusd(0, 2, 3);
-    _tile_loadd(4, weights + kTileBytes, 64);
+// Two halves of the sum of 16 tokens, each [16 words of k][16 t][4]: tiles 4 and 5, or 6 and 7.
+template <int Second>
+HLWQ_INLINE void load_tokens(const int8_t* tokens) {
+  if constexpr (Second == 0) {
+    _tile_loadd(4, tokens, 64);
     _tile_loadd(5, tokens + kTileBytes, 64);
-    _tile_dpbusd(0, 4, 5);
-    _tile_stored(0, dots, 64);
   } else {
-    _tile_zero(1);
-    _tile_loadd(6, weights, 64);
-    _tile_loadd(7, tokens, 64);
-    _tile_dpbusd(1, 6, 7);
-    _tile_loadd(4, weights + kTileBytes, 64);
-    _tile_loadd(5, tokens + kTileBytes, 64);
-    _tile_dpbusd(1, 4, 5);
-    _tile_stored(1, dots, 64);
+    _tile_loadd(6, tokens, 64);
+    _tile_loadd(7, tokens + kTileBytes, 64);
   }
+}
+
+// dots[r][t] = sum over k of weights[r][k] * tokens[t][k], k = 0 .. 127, unsigned by signed bytes,
+// stay in tiles 0 (and 1, of the second tokens). weights: the same halves, each [16 r][64].
+template <int Tiles>
+HLWQ_INLINE void multiply_tiles(const uint8_t* weights) {
+  _tile_loadd(2, weights, 64);
+  _tile_loadd(3, weights + kTileBytes, 64);
+  _tile_zero(0);
+  if constexpr (Tiles == 2) _tile_zero(1);
+  _tile_dpbusd(0, 2, 4);
+  if constexpr (Tiles == 2) _tile_dpbusd(1, 2, 6);
+}
+template <int Tiles>
+HLWQ_INLINE void multiply_more() {
+  _tile_dpbusd(0, 3, 5);
+  if constexpr (Tiles == 2) _tile_dpbusd(1, 3, 7);
+}
+
+template <int Tiles>
+HLWQ_INLINE void store_dots(int32_t (*dots)[kTileRows * kTileRows]) {
+  _tile_stored(0, dots[0], 64);
+  if constexpr (Tiles == 2) _tile_stored(1, dots[1], 64);
 }

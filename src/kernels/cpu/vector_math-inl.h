@@ -2,8 +2,8 @@
 
 // e^x within 1.5 ulp; 0 below -104, infinity above 88.8, NaN stays NaN.
 // x = n ln2 + r with |r| <= ln2 / 2, ln2 in two parts so that n * high part is exact; the
-// polynomial is Cephes' minimax fit of (e^r - 1 - r) / r^2 (S. Moshier, expf.c). 2^n is applied in
-// two halves because n reaches -150 and 128.
+// polynomial is Cephes' minimax fit of (e^r - 1 - r) / r^2 (S. Moshier, expf.c). n reaches -150 and
+// 128.
 HLWQ_INLINE Lanes exponential(Lanes x) {
   x = at_most(at_least(x, set1(-104.0f)), set1(88.8f));
   const Lanes n = round_even(x * set1(1.44269504f));
@@ -15,8 +15,7 @@ HLWQ_INLINE Lanes exponential(Lanes x) {
   p = fma(p, r, set1(1.6666665459e-1f));
   p = fma(p, r, set1(5.0000001201e-1f));
   p = fma(p, r * r, r) + set1(1.0f);
-  const Lanes half = round_even(n * set1(0.5f));
-  return p * power_of_two(half) * power_of_two(n - half);
+  return scale(p, n);
 }
 
 // x / (1 + e^-x)

@@ -173,24 +173,21 @@ void ExpertStream::hand_over(int64_t layer, const ExpertsArgs& args) {
   for (const int32_t e : chosen) handed_over_[static_cast<size_t>(e)] = 1;
 }
 
-void ExpertStream::note_times() {
+void ExpertStream::note_times(bool first) {
   constexpr double kLeastWait = 0.05;  // of the layer's time
   const auto now = Clock::now();
   const auto seconds = [](Clock::duration d) { return std::chrono::duration<double>(d).count(); };
-  if (worker_ != nullptr && copied_records_ > 0 &&
-      seconds(now - given_) > kLeastWait * seconds(now - begun_))
-    worker_->note_stream(copied_records_, seconds(now - begun_));
+  if (worker_ != nullptr && !first)
+    worker_->note_stream(copied_records_, seconds(now - begun_),
+                         seconds(now - given_) > kLeastWait * seconds(now - begun_));
   begun_ = now;
   copied_records_ = 0;
 }
 
 Status ExpertStream::run(int64_t layer, const ExpertsArgs& given) {
   count_choices(given);
-  if (layer == 0) {
-    start_step();
-    copied_records_ = 0;
-  }
-  note_times();
+  if (layer == 0) start_step();
+  note_times(layer == 0);
   hand_over(layer, given);
   cut(layer);
   ExpertsArgs args = given;

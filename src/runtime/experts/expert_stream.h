@@ -47,7 +47,7 @@ class ExpertStream {
   // Leaves some of the experts that are in no slot to the host.
   void hand_over(int64_t layer, const ExpertsArgs& args);
   // What the layer before took says how fast the bus is, unless the host was slower.
-  void note_times();
+  void note_times(bool first);
   // Sizes the buffers by the pool, which may have become smaller, reads where experts are, and
   // takes the buffers' slots out of the cache.
   void start_step();

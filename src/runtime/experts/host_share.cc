@@ -92,6 +92,9 @@ void HostShare::stand_back(int64_t steps) {
   changed_ = true;
 }
 
+// The last steps of a pause say once more what steps take without the host.
+bool HostShare::rests() const { return stands_back_ && back_for_ > kAloneSteps; }
+
 void HostShare::note_step(int64_t tokens, int64_t misses, double seconds) {
   HLWQ_CHECK(tokens >= 1 && tokens <= kMostTokens);
   if (options_.fixed) return;

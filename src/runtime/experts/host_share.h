@@ -35,6 +35,11 @@ class HostShare {
   // Between steps: whether shares() changed.
   [[nodiscard]] bool update();
 
+  // Whether the step at hand is one of a pause of which nothing is to be learned: the host need not
+  // even watch it. rest() is then called in place of what was seen.
+  [[nodiscard]] bool rests() const;
+  void rest() { --back_for_; }
+
   // What a layer of a step takes beside its products when m of its experts are in no slot.
   [[nodiscard]] double seconds(int64_t misses) const;
   [[nodiscard]] double host_s() const { return host_s_; }

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
+#include <cmath>
 #include <cstring>
 #include <numeric>
 #include <utility>
@@ -23,6 +25,8 @@ constexpr int64_t kStreamTokens = 4096, kStreamPairs = 8192;
 // brings, and how many rows take as long as the reading.
 constexpr double kThreadBytes = 8e9, kHostBytes = 100e9, kBusBytes = 45e9;
 constexpr double kRowsOfReading = 24;
+// The host must spare this part of a layer's time to get anything.
+constexpr double kLeastGain = 0.05;
 constexpr double kStreamWeight = 1.0 / 8;  // of a sample in the means
 
 using Clock = std::chrono::steady_clock;
@@ -117,8 +121,17 @@ void HostWorker::publish_shares() {
 }
 
 void HostWorker::serve(ExpertQuestions& questions) {
+  const bool whole_step = questions.count() == store_.layers();
+  if (share_.rests()) {
+    // No question will have work. Watching for it would take a core that another load wants.
+    if (whole_step) share_.rest();
+    bus_seen_ = false;
+    return;
+  }
+  if (!std::exchange(bus_seen_, true)) bus_ = *mail_.bus;
   std::optional<ThreadPool::Awake> awake;
-  if (ThreadPool* const pool = host_->pool()) awake.emplace(pool->keep_awake());
+  if (ThreadPool* const pool = host_->pool(); pool != nullptr && share_.shares().back() > 0)
+    awake.emplace(pool->keep_awake());
   const auto begin = Clock::now();
   int64_t misses = 0;
   while (questions.next()) {
@@ -136,8 +149,7 @@ void HostWorker::serve(ExpertQuestions& questions) {
   share_.note_bus(records, static_cast<double>(now.ns - bus_.ns) * 1e-9);
   bus_ = now;
   // Not of a step that is given to the device layer by layer.
-  if (questions.count() == store_.layers())
-    share_.note_step(questions.tokens(), misses + records, seconds_since(begin));
+  if (whole_step) share_.note_step(questions.tokens(), misses + records, seconds_since(begin));
   if (share_.update()) publish_shares();
   say_when_it_hinders();
 }
@@ -164,33 +176,55 @@ void HostWorker::answer_question() {
 std::span<const int32_t> HostWorker::choose(std::span<const int32_t> missing,
                                             std::span<const int32_t> choices, int64_t tokens) {
   chosen_.assign(missing.begin(), missing.end());
-  if (tokens > kStreamTokens) chosen_.clear();
   const auto rows = [&](int32_t e) { return choices[static_cast<size_t>(e)]; };
   // The bus takes as long for an expert of many rows.
   std::stable_sort(chosen_.begin(), chosen_.end(),
                    [&](int32_t a, int32_t b) { return rows(a) < rows(b); });
-  const auto all = static_cast<double>(missing.size());
-  size_t count = 0;
-  int64_t pairs = 0;
-  double host_s = 0;
-  for (; count < chosen_.size(); ++count) {
-    const int64_t more = rows(chosen_[count]);
-    const double with = host_s + share_.host_s() + static_cast<double>(more) * pair_s_;
-    const double rest = all - static_cast<double>(count + 1);
-    const bool enough = share_.fixed()
-                            ? static_cast<double>(count) >= std::round(*share_.fixed() * all)
-                            : with > rest * stream_record_s_;
-    if (enough || pairs + more > kStreamPairs) break;
-    host_s = with;
-    pairs += more;
-  }
-  chosen_.resize(count);
+  chosen_.resize(count_for_host(choices, tokens));
   std::sort(chosen_.begin(), chosen_.end());
   return chosen_;
 }
 
-void HostWorker::note_stream(int64_t records, double seconds) {
-  stream_record_s_ += kStreamWeight * (seconds / static_cast<double>(records) - stream_record_s_);
+// How many of chosen_, the first of them. Rows that go to the host and come back take the bus too.
+size_t HostWorker::count_for_host(std::span<const int32_t> choices, int64_t tokens) {
+  trial_ =
+      &trials_[static_cast<size_t>(std::bit_width(static_cast<uint64_t>(tokens))) % trials_.size()];
+  if (tokens > kStreamTokens || chosen_.empty()) return 0;
+  const auto all = static_cast<double>(chosen_.size());
+  size_t limit = chosen_.size();
+  if (share_.fixed()) {
+    limit = static_cast<size_t>(std::lround(*share_.fixed() * all));
+  } else if (!trial_->next_with_help()) {
+    return 0;
+  }
+  const double row_s = stream_record_s_ * static_cast<double>(shape_.width) * sizeof(float) /
+                       static_cast<double>(store_.slot_bytes());
+  const double there_s = static_cast<double>(tokens) * row_s / 4;  // int8
+  double least = all * stream_record_s_ * (1 - kLeastGain);
+  size_t best = 0;
+  int64_t pairs = 0;
+  for (size_t count = 1; count <= limit; ++count) {
+    pairs += choices[static_cast<size_t>(chosen_[count - 1])];
+    if (pairs > kStreamPairs) break;
+    if (share_.fixed()) {
+      best = count;
+      continue;
+    }
+    const double host =
+        static_cast<double>(count) * share_.host_s() + static_cast<double>(pairs) * pair_s_;
+    const double bus = (all - static_cast<double>(count)) * stream_record_s_;
+    const double seconds = std::max(host, bus) + there_s + static_cast<double>(pairs) * row_s;
+    if (seconds < least) least = seconds, best = count;
+  }
+  return best;
+}
+
+void HostWorker::note_stream(int64_t records, double seconds, bool waited) {
+  const auto helped = static_cast<int64_t>(chosen_.size());
+  if (records + helped > 0)
+    trial_->note(helped > 0, seconds / static_cast<double>(records + helped));
+  if (waited && records > 0)
+    stream_record_s_ += kStreamWeight * (seconds / static_cast<double>(records) - stream_record_s_);
 }
 
 void HostWorker::take_rows(const QuantizedView& x) {

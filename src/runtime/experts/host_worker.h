@@ -3,6 +3,7 @@
 // step, when the device asks (ops/expert_mail.h), and beside a streamed step. It reads the records
 // where they lie, by the arithmetic of D1, so nothing depends on who multiplies.
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -15,6 +16,7 @@
 #include "runtime/experts/expert_store.h"
 #include "runtime/experts/host_pairs.h"
 #include "runtime/experts/host_share.h"
+#include "runtime/experts/stream_trial.h"
 
 namespace hlwq {
 
@@ -41,8 +43,9 @@ class HostWorker final : public HostExperts {
   void take_rows(const QuantizedView& x);
   // Multiplies them, `ids` being the router's. The rows lie in pinned memory until the next call.
   [[nodiscard]] ExpertRows multiply(int64_t layer, std::span<const int32_t> ids);
-  // A layer in which the bus brought so many records took so long, and not because of the host.
-  void note_stream(int64_t records, double seconds);
+  // The layer for which choose() was called took so long with all it began, in which the bus
+  // brought so many records; `waited`: for the device, not for the host.
+  void note_stream(int64_t records, double seconds, bool waited);
 
   // Seconds that answers took, by layer, since the last call.
   [[nodiscard]] std::vector<double> take_seconds() {
@@ -57,6 +60,7 @@ class HostWorker final : public HostExperts {
   [[nodiscard]] Status reserve();
   [[nodiscard]] Result<Buffer> allocate_pinned(int64_t bytes, std::string_view what);
   void answer_question();
+  [[nodiscard]] size_t count_for_host(std::span<const int32_t> choices, int64_t tokens);
   void publish_shares();
   void say_when_it_hinders();
 
@@ -70,6 +74,7 @@ class HostWorker final : public HostExperts {
   ExpertMail mail_;
   HostPairs pairs_;
   BusTime bus_;                  // of the mail, seen last
+  bool bus_seen_ = false;        // at the end of the step before this one
   std::vector<double> seconds_;  // [layers]
   bool said_it_hinders_ = false;
 
@@ -77,8 +82,10 @@ class HostWorker final : public HostExperts {
   QuantizedView stream_x_;
   float* stream_y_ = nullptr;
   int32_t* stream_choices_ = nullptr;
-  double pair_s_ = 0;           // of the host for a row, beside what an expert takes
-  double stream_record_s_ = 0;  // of the bus
+  double pair_s_ = 0;                   // of the host for a row, beside what an expert takes
+  double stream_record_s_ = 0;          // of the bus
+  std::array<StreamTrial, 16> trials_;  // by the logarithm of a step's tokens
+  StreamTrial* trial_ = nullptr;        // of the layer at hand
   std::vector<int32_t> chosen_;
 };
 

@@ -33,8 +33,9 @@ Status OffloadedExperts::create_worker(ExpertCacheOptions& options) {
     return {};
   }
   if (options.cpu_share) return tl::unexpected(worker.error());
-  log(LogLevel::kWarning,
-      fmt::format("{}; no experts are left to the CPU", worker.error().message));
+  // Other forms and places are common; a refusal of memory is not.
+  log(worker.error().code == ErrorCode::kUnsupported ? LogLevel::kInfo : LogLevel::kWarning,
+      fmt::format("{}; none are left to it", worker.error().message));
   return {};
 }
 
