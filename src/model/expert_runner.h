@@ -57,6 +57,8 @@ class ExpertRunner {
   [[nodiscard]] virtual bool repeats(int64_t tokens) const = 0;
   // Of each MoE layer, then cleared; empty where all experts are resident. Waits for the device.
   [[nodiscard]] virtual std::vector<ExpertLayerStats> take_stats() { return {}; }
+  // As Backend::take_non_finite, of what was not multiplied by the back end itself.
+  [[nodiscard]] virtual bool take_non_finite() { return false; }
   // Gives memory of the device back, `bytes` or more if it can; returns how much that was. Waits
   // for the device.
   [[nodiscard]] virtual size_t give_back(size_t /*bytes*/) { return 0; }

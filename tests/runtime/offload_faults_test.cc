@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 
@@ -50,6 +51,57 @@ TEST_F(OffloadFaults, TheCpuStaysOutOfWhatItCannotReach) {
       }
     }
   }
+}
+
+// A home whose experts of the first layer are damaged after the load.
+class DamagedHome final : public ExpertHome {
+ public:
+  explicit DamagedHome(OffloadOptions options) : home_(std::move(options)) {}
+  Status choose(const Backend& backend, size_t experts, size_t other) override {
+    return home_.choose(backend, experts, other);
+  }
+  bool on_device() const override { return home_.on_device(); }
+  bool device_reaches() const override { return home_.device_reaches(); }
+  Result<Buffer> allocate(Backend& backend, size_t bytes, std::string_view what) override {
+    return home_.allocate(backend, bytes, what);
+  }
+  Result<std::unique_ptr<ExpertRunner>> make_runner(Backend& backend, LoadedExperts experts,
+                                                    size_t later) override {
+    constexpr uint16_t kNan = 0x7e00;
+    for (const Mlp& expert : experts.layers.front()) {
+      const CodedShape shape = expert.up.coded_shape();
+      auto* const norms = const_cast<std::byte*>(expert.up.data) + shape.norms_offset();
+      for (int64_t i = 0; i < shape.rows * shape.blocks(); ++i)
+        std::memcpy(norms + i * 2, &kNan, sizeof kNan);
+    }
+    return home_.make_runner(backend, std::move(experts), later);
+  }
+
+ private:
+  OffloadHome home_;
+};
+
+// Values that are not finite fail the step, whoever met them.
+TEST_F(OffloadFaults, FailsOnWhatIsNotFinite) {
+  for (const int64_t tokens : {int64_t{1}, int64_t{100}})
+    for (const double share : {0.0, 1.0}) {
+      FarBackend backend = far();
+      DamagedHome home(
+          {.slots_per_layer = 1, .cpu = *make_cpu_backend({.threads = 2}), .cpu_share = share});
+      auto model = load_tiny(backend, &home, 512);
+      ASSERT_TRUE(model) << model.error().message;
+      EXPECT_THROW(
+          {
+            try {
+              run_digest(backend, **model, tokens, 1, 8);
+            } catch (const std::runtime_error& error) {
+              EXPECT_NE(std::string(error.what()).find("not finite"), std::string::npos);
+              throw;
+            }
+          },
+          std::runtime_error)
+          << tokens << " tokens, share " << share;
+    }
 }
 
 // Host memory too short for the experts: they lie in a scratch file, and give the same bits.

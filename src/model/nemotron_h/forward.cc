@@ -204,7 +204,8 @@ Status NemotronH::forward(const StepBatch& step, const SequenceMemory& memory, M
 }
 
 Status NemotronH::check_finite() {
-  if (!backend_.take_non_finite()) return {};
+  const bool elsewhere = experts_->take_non_finite();  // both flags are cleared
+  if (!backend_.take_non_finite() && !elsewhere) return {};
   return fail(ErrorCode::kBadValue,
               "a step of the model gave values that are not finite (an overflow or a damaged "
               "weight); its sequences cannot go on");

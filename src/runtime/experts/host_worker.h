@@ -47,6 +47,7 @@ class HostWorker final : public HostExperts {
   // brought so many records; `waited`: for the device, not for the host.
   void note_stream(int64_t records, double seconds, bool waited);
 
+  [[nodiscard]] bool take_non_finite() { return host_->take_non_finite(); }
   // Seconds that answers took, by layer, since the last call.
   [[nodiscard]] std::vector<double> take_seconds() {
     return std::exchange(seconds_, std::vector<double>(seconds_.size()));

@@ -153,6 +153,12 @@ std::vector<ExpertLayerStats> OffloadedExperts::take_stats() {
   return stats;
 }
 
+bool OffloadedExperts::take_non_finite() {
+  if (worker_ == nullptr) return false;
+  backend_.synchronize();  // what the step asked has been answered
+  return worker_->take_non_finite();
+}
+
 // The state keeps its shape, which recorded steps know: the slots that are gone are marked.
 size_t OffloadedExperts::give_back(size_t bytes) {
   backend_.synchronize();

@@ -43,6 +43,7 @@ class OffloadedExperts final : public ExpertRunner {
   [[nodiscard]] Status run(int64_t moe_layer, const RoutedTokens& routed, MutF32View y) override;
   [[nodiscard]] bool repeats(int64_t tokens) const override;
   [[nodiscard]] std::vector<ExpertLayerStats> take_stats() override;
+  [[nodiscard]] bool take_non_finite() override;
   [[nodiscard]] size_t give_back(size_t bytes) override;
   [[nodiscard]] size_t device_bytes() const override;
 
