@@ -50,7 +50,7 @@ __device__ __forceinline__ void set_asked(uint64_t* asked, uint64_t word) {
   asm volatile("st.release.sys.u64 [%0], %1;" ::"l"(asked), "l"(word) : "memory");
 }
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 1)
     place_experts_of_layer(const ExpertCache c, int layer, const int32_t* ids, int choices,
                            ExpertAddress* table, const ExpertMail mail, const QuantizedInput x) {
   extern __shared__ uint64_t priority[];                                      // [slots]
@@ -59,7 +59,6 @@ __global__ void __launch_bounds__(kThreads)
   __shared__ uint8_t needed[kMostPlacedExperts];
   __shared__ int16_t missing[kMostPlacedExperts];  // experts, ascending
   __shared__ int16_t victim[kMostPlacedExperts];   // slots of the first of them
-  __shared__ uint64_t miss_order[kMostPlacedExperts];
   __shared__ int missing_count, needed_count, host_share;
   __shared__ Best warp_best[kWarps];
   let_next_start();
@@ -114,28 +113,20 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
     for (int k = 0; k <= kMostPlacedExperts / kThreads; ++k)
       if (thread + k * kThreads == count) host_share = min(max(share[k], 0), count);
-    // Which go to the host: those that a cache would keep least.
-    for (int i = thread; i < count; i += kThreads) {
-      const int key = first_key + missing[i];
-      miss_order[i] = miss_priority(c.shape.policy, key, c.uses[key], step);
-    }
-    __syncthreads();  // the order and the share are known
+    __syncthreads();  // the share is known
     const int handed = host_share;
-    int rank_of[kMostPlacedExperts / kThreads];
-#pragma unroll
-    for (int k = 0; k < kMostPlacedExperts / kThreads; ++k) {
-      const int i = thread + k * kThreads;
-      rank_of[k] = 0;
-      if (i >= count || handed == 0) continue;
-      const uint64_t mine = miss_order[i];
-      for (int j = 0; j < count; ++j) rank_of[k] += miss_order[j] < mine ? 1 : 0;
-    }
-    __syncthreads();  // the order has been read by all
-                      // The list becomes those that stay; where the others are is in `needed`.
-#pragma unroll
-    for (int k = 0; k < kMostPlacedExperts / kThreads; ++k) {
-      const int i = thread + k * kThreads;
-      if (i < count && rank_of[k] < handed) needed[missing[i]] = kHandedOver;
+    // Which go to the host: those that a cache would keep least. The list becomes those that stay;
+    // where the others are is in `needed`. (Few are missing: a place for their order in shared
+    // memory would be slots fewer.)
+    const auto order = [&](int i) {
+      const int key = first_key + missing[i];
+      return miss_priority(c.shape.policy, key, c.uses[key], step);
+    };
+    for (int i = thread; i < count && handed > 0; i += kThreads) {
+      const uint64_t mine = order(i);
+      int rank = 0;
+      for (int j = 0; j < count; ++j) rank += order(j) < mine ? 1 : 0;
+      if (rank < handed) needed[missing[i]] = kHandedOver;
     }
     __syncthreads();  // those handed over are marked
     if (warp == 0 && handed > 0) {
