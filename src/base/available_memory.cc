@@ -6,6 +6,8 @@
 #include <optional>
 #include <string_view>
 
+#include "base/control_groups.h"
+
 namespace hlwq {
 namespace {
 
@@ -46,22 +48,8 @@ std::optional<int64_t> left_of_group(const std::string& folder) {
 // The least that any group above this process leaves.
 std::optional<int64_t> left_of_groups(const std::string& root) {
   std::optional<int64_t> least;
-  std::ifstream groups(root + "/proc/self/cgroup");
-  for (std::string line; std::getline(groups, line);) {
-    // "0::/path" is version 2's group; "N:...memory...:/path" version 1's.
-    const size_t first = line.find(':'), second = line.find(':', first + 1);
-    if (first == std::string::npos || second == std::string::npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1);
-    const bool unified = controllers.empty();
-    if (!unified && controllers.find("memory") == std::string::npos) continue;
-    const std::string mount = root + (unified ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory");
-    for (std::string path = line.substr(second + 1);;) {
-      const auto left = left_of_group(mount + (path == "/" ? "" : path));
-      if (left) least = std::min(least.value_or(*left), *left);
-      if (path.size() <= 1) break;
-      path.resize(std::max<size_t>(path.rfind('/'), 1));
-    }
-  }
+  for (const std::string& folder : control_groups("memory", root))
+    if (const auto left = left_of_group(folder)) least = std::min(least.value_or(*left), *left);
   return least;
 }
 

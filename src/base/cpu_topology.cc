@@ -14,6 +14,8 @@
 #include <optional>
 #include <string_view>
 
+#include "base/control_groups.h"
+
 namespace hlwq {
 namespace {
 
@@ -38,11 +40,6 @@ std::optional<int64_t> quota_of_group(const std::string& folder) {
   }
   if (micros <= 0 || period <= 0) return std::nullopt;
   return (micros - 1) / period + 1;
-}
-
-// Whether version 1's comma-separated controllers name "cpu" (and not "cpuset" or "cpuacct" alone).
-bool has_cpu_controller(const std::string& controllers) {
-  return ("," + controllers + ",").find(",cpu,") != std::string::npos;
 }
 
 }  // namespace
@@ -100,23 +97,8 @@ int count_cores(std::span<const int> cpus, const std::string& root) {
 
 int cgroup_cpus(const std::string& root) {
   int64_t least = std::numeric_limits<int>::max();
-  std::ifstream groups(root + "/proc/self/cgroup");
-  for (std::string line; std::getline(groups, line);) {
-    // "0::/path" is version 2's group; "N:...cpu...:/path" version 1's.
-    const size_t first = line.find(':'), second = line.find(':', first + 1);
-    if (first == std::string::npos || second == std::string::npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1);
-    const bool unified = controllers.empty();
-    if (!unified && !has_cpu_controller(controllers)) continue;
-    const std::string mount = root + (unified ? "/sys/fs/cgroup" : "/sys/fs/cgroup/cpu");
-    // A container may see its own group as the mount and the host's path in the list: folders that
-    // are not there limit nothing, and the walk ends at the mount.
-    for (std::string path = line.substr(second + 1);;) {
-      least = std::min(least, quota_of_group(mount + (path == "/" ? "" : path)).value_or(least));
-      if (path.size() <= 1) break;
-      path.resize(std::max<size_t>(path.rfind('/'), 1));
-    }
-  }
+  for (const std::string& folder : control_groups("cpu", root))
+    least = std::min(least, quota_of_group(folder).value_or(least));
   return least == std::numeric_limits<int>::max() ? 0 : static_cast<int>(least);
 }
 
