@@ -62,7 +62,8 @@ int64_t parts(int64_t count, int64_t most) { return (count + most - 1) / most; }
 // Most tokens of a task: of coded matrices what AMX packs at once of a row of 21 blocks. A plain
 // matrix with too few rows for the threads (a router) is cut by tokens instead.
 int64_t task_tokens(const Product& p, int threads) {
-  const bool few_rows = p.weights.rows < kTaskRows * threads * static_cast<int64_t>(kTasksOfMany);
+  constexpr int64_t kEnoughTasks = 4;  // a thread
+  const bool few_rows = p.weights.rows < kTaskRows * threads * kEnoughTasks;
   return coded(p) ? 192 : few_rows ? 32 : 128;
 }
 
