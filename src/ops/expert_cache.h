@@ -8,9 +8,9 @@
 // an expert that the step's layer needs is never evicted by that layer; any number of slots works.
 
 #include <cstdint>
-#include <type_traits>
 
 #include "base/host_device.h"
+#include "ops/array_layout.h"
 #include "ops/expert_address.h"
 #include "ops/expert_mail.h"
 
@@ -157,31 +157,27 @@ struct ExpertCacheLayout {
 inline ExpertCacheLayout lay_out_cache(const ExpertCacheShape& shape, std::byte* memory) {
   ExpertCacheLayout layout;
   layout.cache.shape = shape;
-  const auto place = [&](auto*& array, int64_t count) {
-    constexpr int64_t kAlign = 16;
-    using Element = std::remove_reference_t<decltype(*array)>;
-    // Null stays null; the sum of offsets is what is wanted then.
-    array = memory == nullptr ? nullptr : reinterpret_cast<Element*>(memory + layout.bytes);
-    layout.bytes += (count * static_cast<int64_t>(sizeof(Element)) + kAlign - 1) / kAlign * kAlign;
-  };
+  constexpr int64_t kAlign = 16;
+  ArrayLayout arrays(memory, kAlign);
   ExpertCache& c = layout.cache;
-  place(c.slots, shape.slots);
-  place(c.slot_data, shape.slots);
-  place(c.slot_of, shape.keys());
-  place(c.held, shape.layers);
-  place(c.steps, shape.layers);
-  place(c.uses, shape.keys());
-  place(c.counts, shape.layers);
-  place(c.records, shape.layers);
-  place(c.home, shape.keys());
-  place(c.copies, shape.experts);
-  place(c.copy_count, 1);
-  place(c.arrivals, shape.experts + 2);
-  place(c.up_ready, 1);
-  place(c.down_ready, shape.experts);
-  place(c.host_ready, 1);
-  place(c.questions, 1);
-  place(c.bus, 1);
+  arrays.place(c.slots, shape.slots);
+  arrays.place(c.slot_data, shape.slots);
+  arrays.place(c.slot_of, shape.keys());
+  arrays.place(c.held, shape.layers);
+  arrays.place(c.steps, shape.layers);
+  arrays.place(c.uses, shape.keys());
+  arrays.place(c.counts, shape.layers);
+  arrays.place(c.records, shape.layers);
+  arrays.place(c.home, shape.keys());
+  arrays.place(c.copies, shape.experts);
+  arrays.place(c.copy_count, 1);
+  arrays.place(c.arrivals, shape.experts + 2);
+  arrays.place(c.up_ready, 1);
+  arrays.place(c.down_ready, shape.experts);
+  arrays.place(c.host_ready, 1);
+  arrays.place(c.questions, 1);
+  arrays.place(c.bus, 1);
+  layout.bytes = arrays.bytes();
   return layout;
 }
 

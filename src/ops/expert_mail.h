@@ -9,9 +9,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <type_traits>
 
 #include "base/host_device.h"
+#include "ops/array_layout.h"
+#include "quant/block.h"
 
 namespace hlwq {
 
@@ -47,7 +48,7 @@ struct ExpertMail {
   ExpertQuestion* question = nullptr;
   int32_t* experts = nullptr;  // [question.experts], ascending
   int32_t* ids = nullptr;      // [tokens, experts_used]
-  int8_t* xq = nullptr;        // [tokens, blocks * 128] ...
+  int8_t* xq = nullptr;        // [tokens, blocks * kBlock] ...
   float* sx = nullptr;         // ... [tokens, blocks]
   int32_t* sum = nullptr;
   BusTime* bus = nullptr;
@@ -73,27 +74,23 @@ struct ExpertMailLayout {
 inline ExpertMailLayout lay_out_mail(const ExpertMailShape& shape, std::byte* memory) {
   ExpertMailLayout layout;
   layout.mail.shape = shape;
-  const auto place = [&](auto*& array, int64_t count) {
-    constexpr int64_t kAlign = 128;  // words that one side watches share no line with others
-    using Element = std::remove_reference_t<decltype(*array)>;
-    array = memory == nullptr ? nullptr : reinterpret_cast<Element*>(memory + layout.bytes);
-    layout.bytes += (count * static_cast<int64_t>(sizeof(Element)) + kAlign - 1) / kAlign * kAlign;
-  };
-  constexpr int64_t kBlockWeights = 128;
+  constexpr int64_t kAlign = 128;  // words that one side watches share no line with others
+  ArrayLayout arrays(memory, kAlign);
   ExpertMail& m = layout.mail;
-  place(m.shares, shape.experts + 1);
-  place(m.question, 1);
-  place(m.experts, shape.experts);
-  place(m.ids, shape.choices());
-  place(m.xq, shape.tokens * shape.blocks * kBlockWeights);
-  place(m.sx, shape.tokens * shape.blocks);
-  place(m.sum, shape.tokens * shape.blocks);
-  place(m.bus, 1);
-  place(m.asked, 1);
-  place(m.rows, 1);
-  place(m.choices, shape.choices());
-  place(m.y, shape.choices() * shape.width);
-  place(m.answered, 1);
+  arrays.place(m.shares, shape.experts + 1);
+  arrays.place(m.question, 1);
+  arrays.place(m.experts, shape.experts);
+  arrays.place(m.ids, shape.choices());
+  arrays.place(m.xq, shape.tokens * shape.blocks * kBlock);
+  arrays.place(m.sx, shape.tokens * shape.blocks);
+  arrays.place(m.sum, shape.tokens * shape.blocks);
+  arrays.place(m.bus, 1);
+  arrays.place(m.asked, 1);
+  arrays.place(m.rows, 1);
+  arrays.place(m.choices, shape.choices());
+  arrays.place(m.y, shape.choices() * shape.width);
+  arrays.place(m.answered, 1);
+  layout.bytes = arrays.bytes();
   return layout;
 }
 
