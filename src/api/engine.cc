@@ -218,19 +218,22 @@ Result<GenerateResult> Engine::generate(const GenerateRequest& request) {
 
     std::optional<DecodedText> text;
     if (impl_->tokenizer) text.emplace(*impl_->tokenizer);
-    const GenerateSettings settings = {.max_tokens = request.max_tokens,
-                                       .sampler = {.temperature = *sampling.temperature,
-                                                   .top_k = *sampling.top_k,
-                                                   .top_p = *sampling.top_p,
-                                                   .min_p = *sampling.min_p,
-                                                   .repeat_penalty = *sampling.repeat_penalty,
-                                                   .repeat_window = *sampling.repeat_window,
-                                                   .seed = static_cast<uint64_t>(seed)},
-                                       .stop_ids = impl_->stop_ids,
-                                       .stop_strings = request.stop,
-                                       .text = text ? &*text : nullptr,
-                                       .on_text = request.on_text,
-                                       .cancel = request.cancel};
+    GenerateSettings settings = {.max_tokens = request.max_tokens,
+                                 .sampler = {.temperature = *sampling.temperature,
+                                             .top_k = *sampling.top_k,
+                                             .top_p = *sampling.top_p,
+                                             .min_p = *sampling.min_p,
+                                             .repeat_penalty = *sampling.repeat_penalty,
+                                             .repeat_window = *sampling.repeat_window,
+                                             .seed = static_cast<uint64_t>(seed)},
+                                 .stop_ids = impl_->stop_ids,
+                                 .stop_strings = request.stop,
+                                 .text = text ? &*text : nullptr,
+                                 .cancel = request.cancel};
+    if (request.on_text)
+      settings.on_piece = [&](const Piece& piece) {
+        return piece.text.empty() || request.on_text(piece.text);
+      };
     HLWQ_TRY_ASSIGN(Session* const session, impl_->generate_session());
     std::optional<RoutingRecorder> trace;
     if (!request.trace.empty()) {

@@ -165,6 +165,43 @@ Status SequencePool::grow(int64_t slot, int64_t tokens) {
   return {};
 }
 
+int64_t SequencePool::pages() const { return page_count(options_); }
+
+int64_t SequencePool::page_bytes() const {
+  return shape_.attention_layers * page_bytes_of(shape_.attention, options_.kv_dtype);
+}
+
+size_t SequencePool::state_bytes() const {
+  return static_cast<size_t>(shape_.mamba_layers * (shape_.conv_floats() + shape_.ssm_floats())) *
+         sizeof(float);
+}
+
+int64_t SequencePool::open_sequences() const {
+  return options_.sequences - static_cast<int64_t>(free_slots_.size());
+}
+
+std::vector<std::span<std::byte>> SequencePool::states_of(int64_t slot) const {
+  HLWQ_CHECK(slot >= 0 && slot < options_.sequences && is_open_[static_cast<size_t>(slot)]);
+  std::vector<std::span<std::byte>> parts;
+  const auto add = [&](float* layer, int64_t floats) {
+    parts.push_back(
+        std::as_writable_bytes(std::span(layer + slot * floats, static_cast<size_t>(floats))));
+  };
+  for (float* const layer : conv_) add(layer, shape_.conv_floats());
+  for (float* const layer : ssm_) add(layer, shape_.ssm_floats());
+  return parts;
+}
+
+std::vector<std::span<std::byte>> SequencePool::page_of(int64_t slot, int64_t page) const {
+  HLWQ_CHECK(slot >= 0 && slot < options_.sequences && is_open_[static_cast<size_t>(slot)]);
+  const int64_t number = slot_pages_[static_cast<size_t>(slot)].at(static_cast<size_t>(page));
+  std::vector<std::span<std::byte>> parts;
+  for (const KvPages& layer : kv_)
+    parts.emplace_back(layer.data + number * layer.page_bytes,
+                       static_cast<size_t>(layer.page_bytes));
+  return parts;
+}
+
 SequenceMemory SequencePool::memory() const { return {.conv = conv_, .ssm = ssm_, .kv = kv_}; }
 
 }  // namespace hlwq

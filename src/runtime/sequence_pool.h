@@ -40,6 +40,16 @@ class SequencePool {
   [[nodiscard]] Status grow(int64_t slot, int64_t tokens);
   [[nodiscard]] SequenceMemory memory() const;
   [[nodiscard]] int64_t context() const { return options_.context; }
+  [[nodiscard]] int64_t pages() const;  // KV pages of all sequences
+  [[nodiscard]] int64_t free_pages() const { return static_cast<int64_t>(free_pages_.size()); }
+  [[nodiscard]] int64_t page_bytes() const;  // of a KV page, all layers together
+  [[nodiscard]] size_t state_bytes() const;  // of a sequence's convolution and SSM states
+  [[nodiscard]] int64_t open_sequences() const;
+
+  // A sequence's memory on the device, in an order of its own: its states, and page `page` of its
+  // KV cache in all layers. The slot must be open and grown to that page.
+  [[nodiscard]] std::vector<std::span<std::byte>> states_of(int64_t slot) const;
+  [[nodiscard]] std::vector<std::span<std::byte>> page_of(int64_t slot, int64_t page) const;
 
  private:
   explicit SequencePool(Backend& backend) : backend_(&backend) {}

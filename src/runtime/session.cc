@@ -29,8 +29,10 @@ Result<Session> Session::create(Backend& backend, Model& model, const SessionOpt
     return fail(
         ErrorCode::kInvalidArgument,
         fmt::format("prefill chunk: got {} tokens, wanted at least 1", options.prefill_chunk));
-  const SequencePoolOptions wanted = {
-      .sequences = options.sequences, .context = options.context, .kv_dtype = options.kv_dtype};
+  const SequencePoolOptions wanted = {.sequences = options.sequences,
+                                      .context = options.context,
+                                      .kv_dtype = options.kv_dtype,
+                                      .pages = options.pages};
   auto pool = SequencePool::create(backend, model.state_shape(), wanted);
   // Less memory is free than was planned: what the model can do without is worth less than a
   // sequence.
@@ -76,7 +78,7 @@ Status Session::issue(std::span<const SequenceInput> inputs, LogitRows rows, Mut
     step_ids_.insert(step_ids_.end(), input.ids.begin(), input.ids.end());
     step_segments_.push_back(
         {.first_token = first, .tokens = tokens, .position = position, .slot = input.slot});
-    if (rows == LogitRows::kLast) step_rows_.push_back(first + tokens - 1);
+    if (rows == LogitRows::kLast && input.wants_logits) step_rows_.push_back(first + tokens - 1);
     if (rows == LogitRows::kAll)
       for (int64_t t = first; t < first + tokens; ++t) step_rows_.push_back(t);
   }
@@ -153,6 +155,28 @@ Status Session::decode(std::span<const SequenceInput> inputs, std::span<const Sa
   const Status sampled = sample(logits, rows, ids);
   HLWQ_TRY(model_->check_finite());  // says more than a row without logits
   return sampled;
+}
+
+void Session::read_logits(F32View logits, int64_t row, std::span<float> out) {
+  HLWQ_CHECK(static_cast<int64_t>(out.size()) == vocabulary() && row < logits.rows);
+  backend_->download(out.data(), logits.row(row), out.size_bytes());
+}
+
+void Session::write_logits(MutF32View logits, int64_t row, std::span<const float> from) {
+  HLWQ_CHECK(static_cast<int64_t>(from.size()) == vocabulary() && row < logits.rows);
+  backend_->upload(logits.row(row), from.data(), from.size_bytes());
+}
+
+Result<Snapshot> Session::save(int64_t slot, SnapshotStore& store,
+                               std::span<const SnapshotPage> held) {
+  return save_sequence(*backend_, pool_, slot, position(slot), store, held);
+}
+
+Status Session::restore(int64_t slot, const Snapshot& snapshot) {
+  HLWQ_CHECK(position(slot) == 0);
+  HLWQ_TRY(restore_sequence(*backend_, pool_, slot, snapshot));
+  positions_[static_cast<size_t>(slot)] = snapshot.tokens;
+  return {};
 }
 
 Result<Buffer> Session::allocate_logits(int64_t rows) const {

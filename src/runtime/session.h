@@ -10,6 +10,7 @@
 #include "model/model.h"
 #include "runtime/experts/routing_trace.h"
 #include "runtime/sequence_pool.h"
+#include "runtime/snapshot.h"
 
 namespace hlwq {
 
@@ -18,6 +19,7 @@ struct SessionOptions {
   int64_t context = 4096;  // most tokens of a sequence
   DType kv_dtype = DType::kF16;
   int64_t prefill_chunk = 512;  // most tokens of one sequence in a step; sets where prompts are cut
+  int64_t pages = 0;            // as SequencePoolOptions
 };
 
 // The KV type a model runs with: F16, but F32 where the arithmetic is to be exact (Compute::kExact,
@@ -29,9 +31,10 @@ struct SessionOptions {
 struct SequenceInput {
   int64_t slot = 0;
   std::span<const int32_t> ids;
+  bool wants_logits = true;  // of its last token, under LogitRows::kLast
 };
 
-enum class LogitRows { kNone, kLast, kAll };  // kLast: of each input
+enum class LogitRows { kNone, kLast, kAll };  // kLast: of each input that wants them
 
 class Session {
  public:
@@ -43,6 +46,8 @@ class Session {
   void close(int64_t slot);
   [[nodiscard]] int64_t position(int64_t slot) const;  // tokens fed so far
   [[nodiscard]] int64_t context() const { return pool_.context(); }
+  [[nodiscard]] const SessionOptions& options() const { return options_; }
+  [[nodiscard]] const SequencePool& pool() const { return pool_; }
   [[nodiscard]] int64_t vocabulary() const { return model_->config().vocabulary; }
 
   // One step over all inputs side by side. `logits`: [inputs or tokens, vocabulary] on the back
@@ -52,6 +57,11 @@ class Session {
   // close them.
   [[nodiscard]] Status step(std::span<const SequenceInput> inputs, LogitRows rows,
                             MutF32View logits);
+  // step() in two halves, for steps that need not be waited for one by one: `issue` does not ask
+  // whether all was finite; `check` asks, of every step since it was last asked.
+  [[nodiscard]] Status issue(std::span<const SequenceInput> inputs, LogitRows rows,
+                             MutF32View logits);
+  [[nodiscard]] Status check() { return model_->check_finite(); }
 
   // Steps of at most prefill_chunk tokens a sequence; logits [inputs, vocabulary] of each one's
   // last token. Inputs must not be empty. Sequences of unequal length go on side by side until each
@@ -74,15 +84,23 @@ class Session {
   // them. Their errors are then also those of RoutingRecorder::end_step.
   void set_trace(RoutingRecorder* trace) { trace_ = trace; }
 
+  // Between a row of logits, which lies on the device, and host memory; row.size() == vocabulary.
+  void read_logits(F32View logits, int64_t row, std::span<float> out);
+  void write_logits(MutF32View logits, int64_t row, std::span<const float> from);
+
+  // Everything of a sequence, on the host; the same tokens go on from it with the same bits.
+  // Errors: kOutOfMemory (no room in `store`). `held` are pages of an earlier snapshot of this
+  // sequence, at a position that was no later; they are shared, not copied.
+  [[nodiscard]] Result<Snapshot> save(int64_t slot, SnapshotStore& store,
+                                      std::span<const SnapshotPage> held);
+  // Into a slot that holds nothing yet. Errors: as grow of SequencePool.
+  [[nodiscard]] Status restore(int64_t slot, const Snapshot& snapshot);
+
   // A logits buffer of the shape step() wants, on the back end's device. Errors: kOutOfMemory.
   [[nodiscard]] Result<Buffer> allocate_logits(int64_t rows) const;
 
  private:
   Session(Backend& backend, Model& model, SequencePool pool, const SessionOptions& options);
-  // step() that does not ask whether all was finite, so that it need not wait for the device.
-  [[nodiscard]] Status issue(std::span<const SequenceInput> inputs, LogitRows rows,
-                             MutF32View logits);
-
   Backend* backend_;
   Model* model_;
   SequencePool pool_;

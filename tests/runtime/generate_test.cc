@@ -135,8 +135,8 @@ TEST_F(GenerateTest, StopStringAcrossTokensIsCutOutOfTextAndStream) {
                              .sampler = {.temperature = 0},
                              .stop_strings = {"never", stop},
                              .text = &letters_,
-                             .on_text = [&](std::string_view piece) {
-                               streamed += piece;
+                             .on_piece = [&](const Piece& piece) {
+                               streamed += piece.text;
                                return true;
                              }});
   ASSERT_TRUE(out);
@@ -156,8 +156,8 @@ TEST_F(GenerateTest, HeldBackTextComesOutAtTheEnd) {
                              .sampler = {.temperature = 0},
                              .stop_strings = {text + "$!"},
                              .text = &letters_,
-                             .on_text = [&](std::string_view piece) {
-                               streamed += piece;
+                             .on_piece = [&](const Piece& piece) {
+                               streamed += piece.text;
                                return true;
                              }});
   ASSERT_TRUE(out);
@@ -181,22 +181,18 @@ TEST_F(GenerateTest, CallbackAndFlagCancel) {
   int pieces = 0;
   const auto by_callback = generate(
       s, prompt_of(10),
-      {.max_tokens = 30, .text = &letters_, .on_text = [&](auto) { return ++pieces < 3; }});
+      {.max_tokens = 30, .text = &letters_, .on_piece = [&](auto) { return ++pieces < 3; }});
   ASSERT_TRUE(by_callback);
   EXPECT_EQ(by_callback->reason, FinishReason::kCancelled);
   EXPECT_EQ(pieces, 3);
   EXPECT_EQ(by_callback->ids.size(), 3u);
 
   std::atomic<bool> cancel = false;
-  const auto by_flag = generate(s, prompt_of(10),
-                                {.max_tokens = 30,
-                                 .text = &letters_,
-                                 .on_text =
-                                     [&](auto) {
-                                       cancel = true;
-                                       return true;
-                                     },
-                                 .cancel = &cancel});
+  const auto by_flag = generate(
+      s, prompt_of(10),
+      {.max_tokens = 30, .text = &letters_, .cancel = &cancel, .on_piece = [&](const Piece&) {
+         return cancel = true;
+       }});
   ASSERT_TRUE(by_flag);
   EXPECT_EQ(by_flag->reason, FinishReason::kCancelled);
   EXPECT_EQ(by_flag->ids.size(), 1u);
