@@ -32,9 +32,27 @@ struct ModelInfo {
   int64_t weight_bytes = 0, activation_bytes = 0, sequence_bytes = 0;
 };
 
-struct ChatTurn {
-  std::string role = {};  // "system", "user", "assistant"
-  std::string content = {};
+// A conversation up to where the assistant answers. JSON is text here.
+struct ChatRequest {
+  std::string messages = {};  // OpenAI's array, content as strings
+  std::string tools = {};     // OpenAI's array; empty: none
+  bool add_generation_prompt = true;
+  std::optional<bool> enable_thinking = {};
+  std::string variables = {};  // object of further variables for the template; empty: none
+};
+
+struct ChatPrompt {
+  std::vector<int32_t> ids = {};
+  std::string text = {};              // what the template made
+  std::vector<int64_t> anchors = {};  // numbers of ids after which turns end
+};
+
+// What the model's chat template knows.
+struct ChatAbilities {
+  bool has_template = false;
+  bool thinking = false;  // enable_thinking switches it
+  bool tools = false;
+  std::string source = {};  // the template
 };
 
 struct GenerateRequest {
@@ -66,9 +84,12 @@ struct ExpertTraffic {
 struct GenerateResult {
   std::string text = {};
   std::vector<int32_t> ids = {};  // a stop id is the last of them
-  int64_t prompt_tokens = 0, generated_tokens = 0;
+  int64_t prompt_tokens = 0;
+  int64_t cached_tokens = 0;  // of the prompt: computed for an earlier request
+  int64_t generated_tokens = 0;
   double prompt_tok_s = 0;                  // 0: nothing was timed
   double decode_tok_s = 0;                  // without the first token, which the prompt gives
+  double wait_s = 0, prompt_s = 0;          // in the queue; from there to the first token
   std::string finish_reason = {};           // "stop", "length", "context", "cancelled"
   int64_t seed = 0;                         // that was used
   std::vector<ExpertTraffic> experts = {};  // of each MoE layer, prompt and answer; empty where all
@@ -176,9 +197,13 @@ class Engine {
                                                       bool add_special = true) const;
   [[nodiscard]] Result<std::string> detokenize(std::span<const int32_t> ids,
                                                bool skip_special = false) const;
-  // Ids of a chat up to where the assistant answers. Errors: kUnsupported for a chat template that
-  // is not plain ChatML.
-  [[nodiscard]] Result<std::vector<int32_t>> chat_prompt(std::span<const ChatTurn> turns) const;
+  // Bytes of a token, which need not be UTF-8 alone; empty without a tokenizer or such a token.
+  [[nodiscard]] std::string token_bytes(int32_t id) const;
+  // By the model's chat template. What messages hold never becomes a control token. Errors:
+  // kMissing (no tokenizer, no template), kInvalidArgument (JSON; what the template itself refuses;
+  // a rendering out of bounds), kUnsupported (what it asks of Jinja that is not known).
+  [[nodiscard]] Result<ChatPrompt> chat_prompt(const ChatRequest& request) const;
+  [[nodiscard]] ChatAbilities chat_abilities() const;
 
   // `given` with every unset field but the seed filled in.
   [[nodiscard]] SamplingOptions resolve(const SamplingOptions& given) const;
@@ -200,6 +225,7 @@ class Engine {
   [[nodiscard]] Result<BenchResult> bench(const BenchRequest& request);
 
  private:
+  friend class Service;
   struct Impl;
   explicit Engine(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;

@@ -16,6 +16,7 @@ enum class ErrorCode {
   kUnsupported,      // understood, but not something this build does
   kIo,               // the operating system refused to read or write
   kOutOfMemory,
+  kBusy,  // too much of the same at once; later it may be taken
   kCancelled,
   kInternal,  // a mistake of the engine's own, caught at its edge
 };

@@ -3,42 +3,44 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <random>
 #include <utility>
 
 #include "api/check_options.h"
 #include "api/choose_backend.h"
 #include "api/choose_experts.h"
+#include "api/decoded_text.h"
+#include "api/draw_seed.h"
 #include "api/engine_impl.h"
 #include "api/engine_limits.h"
 #include "api/expert_traffic.h"
 #include "api/guard.h"
+#include "api/request_settings.h"
 #include "base/log.h"
 #include "base/units.h"
 #include "io/file.h"
 #include "model/synthetic.h"
 #include "runtime/generate.h"
 #include "runtime/perplexity.h"
-#include "text/chat.h"
-#include "text/stream_decoder.h"
 
 namespace hlwq {
 namespace {
-
-class DecodedText : public TokenText {
- public:
-  explicit DecodedText(const Tokenizer& tokenizer) : decoder_(tokenizer, /*skip_special=*/true) {}
-  std::string append(int32_t id) override { return decoder_.push(id); }
-  std::string finish() override { return decoder_.finish(); }
-
- private:
-  StreamDecoder decoder_;
-};
 
 // A checkpoint that lacks its tokenizer has it in the base folder.
 Result<Tokenizer> open_tokenizer(const std::string& path, const std::string& base) {
   const bool from_base = !base.empty() && !file_exists(path + "/tokenizer.json");
   return Tokenizer::open(from_base ? base : path);
+}
+
+// Compiled when the model is loaded, so that its faults are known before the first chat; a model
+// without one is of use all the same.
+Result<ChatTemplate> compile_template(const Tokenizer& tokenizer, const std::string& path) {
+  if (!tokenizer.chat_template())
+    return fail(ErrorCode::kMissing, fmt::format("{}: there is no chat template", path));
+  const auto token = [&](std::optional<int32_t> id) {
+    return id ? std::string(tokenizer.bytes(*id)) : std::string();
+  };
+  return ChatTemplate::compile(*tokenizer.chat_template(), "chat template", token(tokenizer.bos()),
+                               token(tokenizer.eos()));
 }
 
 std::vector<int32_t> union_of_stop_ids(const GenerationConfig& generation,
@@ -55,13 +57,6 @@ std::vector<int32_t> union_of_stop_ids(const GenerationConfig& generation,
 template <typename T>
 void fill_in(std::optional<T>& field, const std::optional<T>& of_model, T otherwise) {
   if (!field) field = of_model.value_or(otherwise);
-}
-
-// Seeds are shown as JSON numbers, which are exact up to 2^53.
-int64_t draw_seed() {
-  std::random_device device;
-  const uint64_t bits = (static_cast<uint64_t>(device()) << 32) | device();
-  return static_cast<int64_t>(bits >> 11);
 }
 
 }  // namespace
@@ -89,6 +84,8 @@ Result<Engine> Engine::open(const std::string& path, const EngineOptions& option
                                 .load_threads = impl->backend->threads(),
                                 .progress = progress}));
     impl->tokenizer = open_tokenizer(path, options.base);
+    if (impl->tokenizer) impl->chat_template = compile_template(*impl->tokenizer, path);
+    if (impl->chat_template) impl->tool_format = detect_tool_format(impl->chat_template->source());
     impl->stop_ids = union_of_stop_ids(impl->generation, config, impl->tokenizer);
     impl->describe(path, context);
     return Engine(std::move(impl));
@@ -164,21 +161,6 @@ Result<std::string> Engine::detokenize(std::span<const int32_t> ids, bool skip_s
   });
 }
 
-Result<std::vector<int32_t>> Engine::chat_prompt(std::span<const ChatTurn> turns) const {
-  return guarded([&]() -> Result<std::vector<int32_t>> {
-    if (!impl_->tokenizer) return tl::unexpected(impl_->tokenizer.error());
-    const Tokenizer& tokenizer = *impl_->tokenizer;
-    if (!tokenizer.chat_template())
-      return fail(ErrorCode::kMissing,
-                  fmt::format("{}: tokenizer_config.json has no chat template", impl_->info.path));
-    HLWQ_TRY(check_chatml_template(*tokenizer.chat_template()));
-    std::vector<ChatMessage> messages;
-    for (const ChatTurn& turn : turns) messages.push_back({turn.role, turn.content});
-    const std::string bos(tokenizer.bos() ? tokenizer.bytes(*tokenizer.bos()) : "");
-    return encode_prompt(tokenizer, render_chatml(messages, bos, true));
-  });
-}
-
 SamplingOptions Engine::resolve(const SamplingOptions& given) const {
   const SamplingOptions& of_model = impl_->generation.sampling;
   const SamplerSettings otherwise;
@@ -209,9 +191,7 @@ Result<GenerateResult> Engine::generate(const GenerateRequest& request) {
     if (request.max_tokens < 0)
       return fail(ErrorCode::kInvalidArgument,
                   fmt::format("-n: got {}, wanted 0 or more tokens", request.max_tokens));
-    if (std::any_of(request.stop.begin(), request.stop.end(),
-                    [](const std::string& stop) { return stop.empty(); }))
-      return fail(ErrorCode::kInvalidArgument, "--stop: got an empty string");
+    HLWQ_TRY(check_stop_strings(request.stop));
     if (!request.stop.empty() && !impl_->tokenizer) return tl::unexpected(impl_->tokenizer.error());
     const SamplingOptions sampling = resolve(request.sampling);
     const int64_t seed = sampling.seed ? *sampling.seed : draw_seed();
@@ -219,13 +199,7 @@ Result<GenerateResult> Engine::generate(const GenerateRequest& request) {
     std::optional<DecodedText> text;
     if (impl_->tokenizer) text.emplace(*impl_->tokenizer);
     GenerateSettings settings = {.max_tokens = request.max_tokens,
-                                 .sampler = {.temperature = *sampling.temperature,
-                                             .top_k = *sampling.top_k,
-                                             .top_p = *sampling.top_p,
-                                             .min_p = *sampling.min_p,
-                                             .repeat_penalty = *sampling.repeat_penalty,
-                                             .repeat_window = *sampling.repeat_window,
-                                             .seed = static_cast<uint64_t>(seed)},
+                                 .sampler = sampler_settings(sampling, seed),
                                  .stop_ids = impl_->stop_ids,
                                  .stop_strings = request.stop,
                                  .text = text ? &*text : nullptr,
@@ -245,16 +219,9 @@ Result<GenerateResult> Engine::generate(const GenerateRequest& request) {
     session->set_trace(nullptr);
     HLWQ_TRY_ASSIGN(Generated generated, std::move(finished));
     if (trace) HLWQ_TRY(trace->commit());
-    const int64_t count = static_cast<int64_t>(generated.ids.size());
-    return GenerateResult{.text = std::move(generated.text),
-                          .ids = std::move(generated.ids),
-                          .prompt_tokens = generated.prompt_tokens,
-                          .generated_tokens = count,
-                          .prompt_tok_s = generated.prompt_rate(),
-                          .decode_tok_s = generated.decode_rate(),
-                          .finish_reason = std::string(name_of(generated.reason)),
-                          .seed = seed,
-                          .experts = take_expert_traffic(*impl_->model)};
+    GenerateResult result = to_result(std::move(generated), seed);
+    result.experts = take_expert_traffic(*impl_->model);
+    return result;
   });
 }
 

@@ -7,7 +7,7 @@
 
 #include "api/engine_impl.h"
 #include "api/expert_traffic.h"
-#include "base/peak_memory.h"
+#include "base/process_memory.h"
 #include "base/random.h"
 
 namespace hlwq {

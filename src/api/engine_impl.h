@@ -12,7 +12,9 @@
 #include "model/model.h"
 #include "runtime/experts/offload_home.h"
 #include "runtime/session.h"
+#include "text/chat_template.h"
 #include "text/tokenizer.h"
+#include "text/tool_format.h"
 
 namespace hlwq {
 
@@ -26,6 +28,8 @@ struct Engine::Impl {
   std::unique_ptr<Model> model;
   DType kv_dtype = DType::kF16;
   Result<Tokenizer> tokenizer = fail(ErrorCode::kMissing, "no tokenizer");
+  Result<ChatTemplate> chat_template = fail(ErrorCode::kMissing, "no chat template");
+  std::optional<ToolFormat> tool_format;  // that the template shows
   GenerationConfig generation;
   std::vector<int32_t> stop_ids;
   std::optional<Session> session;         // of generate(), made when first used

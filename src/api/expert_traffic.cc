@@ -15,6 +15,16 @@ std::vector<ExpertTraffic> take_expert_traffic(Model& model) {
   return layers;
 }
 
+void add_to(ExpertTraffic& sum, const ExpertTraffic& part) {
+  sum.hits += part.hits;
+  sum.misses += part.misses;
+  sum.on_cpu += part.on_cpu;
+  sum.in_place += part.in_place;
+  sum.bytes += part.bytes;
+  sum.stall_s += part.stall_s;
+  sum.cpu_s += part.cpu_s;
+}
+
 std::optional<double> hit_rate(std::span<const ExpertTraffic> layers) {
   int64_t hits = 0, all = 0;
   for (const ExpertTraffic& layer : layers) {

@@ -11,4 +11,6 @@ namespace hlwq {
 // device.
 [[nodiscard]] std::vector<ExpertTraffic> take_expert_traffic(Model& model);
 
+void add_to(ExpertTraffic& sum, const ExpertTraffic& part);
+
 }  // namespace hlwq

@@ -8,6 +8,8 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -115,37 +117,49 @@ class CountingIterator {
 // Receives the parser's events and builds the document; stops at the first thing it refuses.
 // `open_` points at the containers around the current place. The pointers hold: a container gets
 // its next element only after the one before is complete.
+template <typename AnyJson>
 class Builder {
  public:
   Builder(int depth, std::span<const PlainNumbers::Named> named) : depth_(depth), named_(named) {}
 
-  Json& root() { return root_; }
+  AnyJson& root() { return root_; }
   const std::string& refusal() const { return refusal_; }
 
   bool null() { return add(nullptr); }
   bool boolean(bool value) { return add(value); }
-  bool number_integer(Json::number_integer_t value) { return add_number(value); }
-  bool number_unsigned(Json::number_unsigned_t value) { return add_number(value); }
-  bool number_float(Json::number_float_t value, const Json::string_t&) { return add_number(value); }
-  bool string(Json::string_t& value) { return add(std::move(value)); }
-  bool binary(Json::binary_t&) { return refuse("binary data"); }
+  bool number_integer(typename AnyJson::number_integer_t value) { return add_number(value); }
+  bool number_unsigned(typename AnyJson::number_unsigned_t value) { return add_number(value); }
+  bool number_float(typename AnyJson::number_float_t value, const typename AnyJson::string_t&) {
+    return add_number(value);
+  }
+  bool string(typename AnyJson::string_t& value) { return add(std::move(value)); }
+  bool binary(typename AnyJson::binary_t&) { return refuse("binary data"); }
 
-  bool start_object(size_t) { return enter(Json::object()); }
-  bool start_array(size_t) { return enter(Json::array()); }
+  bool start_object(size_t) {
+    if constexpr (kIsOrdered) keys_.emplace_back();
+    return enter(AnyJson::object());
+  }
+  bool start_array(size_t) { return enter(AnyJson::array()); }
   bool end_array() {
     open_.pop_back();
     return true;
   }
   bool end_object() {
-    Json& object = *open_.back();
+    AnyJson& object = *open_.back();
     open_.pop_back();
+    if constexpr (kIsOrdered) keys_.pop_back();
     if (const std::optional<double> value = float_object(object)) object = *value;
     return true;
   }
-  bool key(Json::string_t& name) {
-    const auto [member, is_new] = open_.back()->emplace(name, nullptr);
-    if (!is_new) return refuse(fmt::format("key \"{}\" appears twice", printable(name)));
-    member_ = &*member;
+  bool key(typename AnyJson::string_t& name) {
+    if constexpr (kIsOrdered) {
+      if (!keys_.back().insert(name).second) return refuse_twice(name);
+      member_ = append_member(name);
+    } else {
+      const auto [member, is_new] = open_.back()->emplace(name, nullptr);
+      if (!is_new) return refuse_twice(name);
+      member_ = &*member;
+    }
     return true;
   }
 
@@ -162,13 +176,33 @@ class Builder {
   }
 
  private:
+  static constexpr bool kIsOrdered = std::is_same_v<AnyJson, OrderedJson>;
+
+  // An ordered object is a list, which its own emplace would search for every key, and which would
+  // copy its members to grow.
+  AnyJson* append_member(const std::string& name) {
+    auto& members = open_.back()->template get_ref<typename AnyJson::object_t&>();
+    if (members.size() == members.capacity()) {
+      typename AnyJson::object_t grown;
+      grown.reserve(std::max<size_t>(4, 2 * members.size()));
+      for (auto& [key, value] : members) grown.Container::emplace_back(key, std::move(value));
+      members.Container::swap(grown);
+    }
+    members.Container::emplace_back(name, nullptr);
+    return &members.back().second;
+  }
+
+  bool refuse_twice(const std::string& name) {
+    return refuse(fmt::format("key \"{}\" appears twice", printable(name)));
+  }
+
   bool refuse(std::string why) {
     refusal_ = std::move(why);
     return false;
   }
 
   // The place of the next value: the root, the member whose key was read, or a new array element.
-  Json* place(Json&& value) {
+  AnyJson* place(AnyJson&& value) {
     if (open_.empty()) {
       root_ = std::move(value);
       return &root_;
@@ -183,7 +217,7 @@ class Builder {
 
   template <typename T>
   bool add(T&& value) {
-    place(Json(std::forward<T>(value)));
+    place(AnyJson(std::forward<T>(value)));
     return true;
   }
 
@@ -196,7 +230,7 @@ class Builder {
     return add(named);
   }
 
-  bool enter(Json&& container) {
+  bool enter(AnyJson&& container) {
     if (open_.size() >= static_cast<size_t>(depth_))
       return refuse(fmt::format("nested deeper than {} levels", depth_));
     open_.push_back(place(std::move(container)));
@@ -204,9 +238,9 @@ class Builder {
   }
 
   // The value of {"__float__": "Infinity"}, the form that transformers 5 writes.
-  static std::optional<double> float_object(const Json& object) {
+  static std::optional<double> float_object(const AnyJson& object) {
     if (object.size() != 1 || object.begin().key() != "__float__") return std::nullopt;
-    const auto* name = object.begin()->get_ptr<const Json::string_t*>();
+    const auto* name = object.begin()->template get_ptr<const typename AnyJson::string_t*>();
     if (name == nullptr) return std::nullopt;
     for (const NamedNumber& named : kNamedNumbers)
       if (*name == named.name) return named.value;
@@ -216,9 +250,10 @@ class Builder {
   int depth_;
   std::span<const PlainNumbers::Named> named_;  // those still to come
   size_t numbers_ = 0;
-  Json root_;
-  Json* member_ = nullptr;
-  std::vector<Json*> open_;
+  AnyJson root_;
+  AnyJson* member_ = nullptr;
+  std::vector<AnyJson*> open_;
+  std::vector<std::set<std::string>> keys_;  // of each open object, when ordered
   std::string refusal_;
 };
 
@@ -229,9 +264,8 @@ tl::unexpected<Error> refuse_at(std::string_view where, std::string_view text, s
               fmt::format("{}: JSON line {}, byte {}: {}", where, line, byte, why));
 }
 
-}  // namespace
-
-Result<Json> parse_json(std::string_view text, std::string_view where, const JsonLimits& limits) {
+template <typename AnyJson>
+Result<AnyJson> parse(std::string_view text, std::string_view where, const JsonLimits& limits) {
   if (text.size() > limits.bytes)
     return fail(ErrorCode::kBadHeader,
                 fmt::format("{}: JSON of {} bytes, more than the {} allowed here", where,
@@ -249,11 +283,22 @@ Result<Json> parse_json(std::string_view text, std::string_view where, const Jso
     parsed = plain.text;
   }
   const char* taken = parsed.data();
-  Builder builder(limits.depth, plain.named);
-  if (!Json::sax_parse(CountingIterator(parsed.data(), &taken),
-                       CountingIterator(parsed.data() + parsed.size(), &taken), &builder))
+  Builder<AnyJson> builder(limits.depth, plain.named);
+  if (!AnyJson::sax_parse(CountingIterator(parsed.data(), &taken),
+                          CountingIterator(parsed.data() + parsed.size(), &taken), &builder))
     return refuse_at(where, text, static_cast<size_t>(taken - parsed.data()), builder.refusal());
   return std::move(builder.root());
+}
+
+}  // namespace
+
+Result<Json> parse_json(std::string_view text, std::string_view where, const JsonLimits& limits) {
+  return parse<Json>(text, where, limits);
+}
+
+Result<OrderedJson> parse_ordered_json(std::string_view text, std::string_view where,
+                                       const JsonLimits& limits) {
+  return parse<OrderedJson>(text, where, limits);
 }
 
 Result<Json> read_json_file(const std::string& path, const JsonLimits& limits) {

@@ -11,6 +11,7 @@
 namespace hlwq {
 
 using Json = nlohmann::json;
+using OrderedJson = nlohmann::ordered_json;  // keys in the order of the text
 
 struct JsonLimits {
   uint64_t bytes = 64u << 20;
@@ -23,6 +24,10 @@ struct JsonLimits {
 // Errors: kBadHeader; the message starts with `where` (a path) and gives line or byte.
 [[nodiscard]] Result<Json> parse_json(std::string_view text, std::string_view where,
                                       const JsonLimits& limits = {});
+
+// The same with the order of keys kept.
+[[nodiscard]] Result<OrderedJson> parse_ordered_json(std::string_view text, std::string_view where,
+                                                     const JsonLimits& limits = {});
 
 [[nodiscard]] Result<Json> read_json_file(const std::string& path, const JsonLimits& limits = {});
 

@@ -27,8 +27,8 @@ class TokenConstraint {
 
 struct LogitEdits {
   std::vector<std::pair<int32_t, float>> bias;  // added to the logits of ids
-  float presence_penalty = 0;   // subtracted once from an id that was generated
-  float frequency_penalty = 0;  // and for each time it was
+  float presence_penalty = 0;                   // subtracted once from an id that was generated
+  float frequency_penalty = 0;                  // and for each time it was
 
   [[nodiscard]] bool any() const {
     return !bias.empty() || presence_penalty != 0 || frequency_penalty != 0;

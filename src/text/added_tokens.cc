@@ -104,14 +104,21 @@ const AddedToken* AddedTokenMatcher::longest_at(std::string_view text) const {
   return found < 0 ? nullptr : &tokens_[static_cast<size_t>(found)];
 }
 
-void AddedTokenMatcher::split(std::string_view text, const Sink& sink) const {
+void AddedTokenMatcher::split(std::string_view text, const Sink& sink,
+                              std::span<const ByteRange> plain) const {
   size_t plain_begin = 0;
   for (size_t i = 0; i < text.size();) {
+    while (!plain.empty() && plain.front().end <= i) plain = plain.subspan(1);
+    if (!plain.empty() && plain.front().begin <= i) {
+      i = plain.front().end;
+      continue;
+    }
     if (!begins_[static_cast<uint8_t>(text[i])]) {
       ++i;
       continue;
     }
-    const AddedToken* token = longest_at(text.substr(i));
+    const size_t most = plain.empty() ? text.size() : plain.front().begin;
+    const AddedToken* token = longest_at(text.substr(i, most - i));
     if (token == nullptr) {
       ++i;
       continue;

@@ -2,10 +2,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "text/byte_range.h"
 #include "text/flat_map.h"
 
 namespace hlwq {
@@ -36,8 +38,10 @@ class AddedTokenMatcher {
 
   // Hands well-formed `text` to `sink` in order. A token that `single_word` forbids stays text. As
   // in the Hugging Face library, tokens are found before space is stripped, so a token made of
-  // spaces that another one's rstrip covers is reported all the same.
-  void split(std::string_view text, const Sink& sink) const;
+  // spaces that another one's rstrip covers is reported all the same. No token has bytes of its
+  // content in `plain` (sorted, apart from each other); where a longer token reaches into it, a
+  // shorter one is still found.
+  void split(std::string_view text, const Sink& sink, std::span<const ByteRange> plain = {}) const;
 
  private:
   // The longest token that `text` begins with, or null.

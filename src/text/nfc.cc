@@ -31,6 +31,18 @@ void sort_marks(std::vector<utf8proc_int32_t>& code_points) {
   }
 }
 
+bool is_ascii(char c) { return static_cast<uint8_t>(c) < 0x80; }
+
+// Ranges that are found in order, joined where they touch.
+void append_range(ByteRange range, std::vector<ByteRange>& ranges) {
+  if (range.begin >= range.end) return;
+  if (!ranges.empty() && ranges.back().end >= range.begin) {
+    ranges.back().end = range.end;
+  } else {
+    ranges.push_back(range);
+  }
+}
+
 }  // namespace
 
 Result<std::string> to_nfc(std::string_view text) {
@@ -61,6 +73,36 @@ Result<std::string> to_nfc(std::string_view text) {
     append_utf8(static_cast<uint32_t>(code_points[static_cast<size_t>(i)]), result);
   }
   return result;
+}
+
+Result<NormalizedRanges> to_nfc(std::string_view text, std::span<const ByteRange> ranges) {
+  NormalizedRanges normal;
+  for (size_t begin = 0; begin < text.size();) {
+    // ASCII never joins what is before it: each such character begins a part that can be normalized
+    // by itself. All of a part's bytes from `at` on:
+    size_t end = begin + 1;
+    while (end < text.size() && !is_ascii(text[end])) ++end;
+    const std::string_view part = text.substr(begin, end - begin);
+    const size_t at = normal.text.size();
+    size_t kept = part.size();  // leading bytes that stay as they are
+    if (is_surely_nfc(part)) {
+      normal.text += part;
+    } else {
+      HLWQ_TRY_ASSIGN(const std::string changed, to_nfc(part));
+      if (changed != part) kept = is_ascii(part[0]) && changed[0] == part[0] ? 1 : 0;
+      normal.text += changed;
+    }
+    while (!ranges.empty() && ranges.front().end <= begin) ranges = ranges.subspan(1);
+    for (const ByteRange& range : ranges) {
+      if (range.begin >= end) break;
+      const size_t first = std::max(range.begin, begin) - begin;
+      const size_t last = std::min(range.end, end) - begin;
+      append_range({at + std::min(first, kept), at + std::min(last, kept)}, normal.ranges);
+      if (last > kept) append_range({at + kept, normal.text.size()}, normal.ranges);
+    }
+    begin = end;
+  }
+  return normal;
 }
 
 bool is_surely_nfc(std::string_view text) {

@@ -20,7 +20,9 @@ size_t incomplete_tail(std::string_view bytes) {
 }  // namespace
 
 std::string StreamDecoder::push(int32_t id) {
-  if (skip_special_ && tokenizer_->is_special(id)) return {};
+  if (skip_special_ && tokenizer_->is_special(id) &&
+      std::find(shown_.begin(), shown_.end(), id) == shown_.end())
+    return {};
   held_ += tokenizer_->bytes(id);
   const size_t ready = held_.size() - incomplete_tail(held_);
   std::string text;

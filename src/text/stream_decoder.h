@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "text/tokenizer.h"
 
@@ -11,8 +13,10 @@ namespace hlwq {
 // joined, is `Tokenizer::decode` of all ids. `tokenizer` must outlive this object.
 class StreamDecoder {
  public:
-  explicit StreamDecoder(const Tokenizer& tokenizer, bool skip_special = false)
-      : tokenizer_(&tokenizer), skip_special_(skip_special) {}
+  // `shown`: special tokens that are not skipped all the same.
+  explicit StreamDecoder(const Tokenizer& tokenizer, bool skip_special = false,
+                         std::vector<int32_t> shown = {})
+      : tokenizer_(&tokenizer), skip_special_(skip_special), shown_(std::move(shown)) {}
 
   // What is certain now; empty while a character is unfinished (at most three bytes are held).
   [[nodiscard]] std::string push(int32_t id);
@@ -22,6 +26,7 @@ class StreamDecoder {
  private:
   const Tokenizer* tokenizer_;
   bool skip_special_;
+  std::vector<int32_t> shown_;
   std::string held_;  // the beginning of a character
 };
 

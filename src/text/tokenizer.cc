@@ -42,6 +42,36 @@ Result<AddedTokenMatcher> make_matcher(const TokenizerParts& parts, bool normali
   return AddedTokenMatcher(std::move(tokens));
 }
 
+// Errors: ranges that encode cannot take.
+Status check_plain(std::string_view text, std::span<const ByteRange> plain) {
+  const auto starts_character = [&](size_t at) {
+    return at == text.size() || (static_cast<uint8_t>(text[at]) & 0xC0) != 0x80;
+  };
+  size_t end = 0;
+  for (const ByteRange& range : plain) {
+    const bool is_good = range.begin >= end && range.begin < range.end &&
+                         range.end <= text.size() && starts_character(range.begin) &&
+                         starts_character(range.end);
+    if (!is_good) {
+      return fail(ErrorCode::kInvalidArgument,
+                  fmt::format("encode: plain bytes {} to {} of {}, after those to {}", range.begin,
+                              range.end, text.size(), end));
+    }
+    end = range.end;
+  }
+  return {};
+}
+
+// The parts of `ranges` in bytes [begin, end), counted from `begin`.
+std::vector<ByteRange> ranges_within(std::span<const ByteRange> ranges, size_t begin, size_t end) {
+  std::vector<ByteRange> within;
+  auto range = std::upper_bound(ranges.begin(), ranges.end(), begin,
+                                [](size_t at, const ByteRange& r) { return at < r.end; });
+  for (; range != ranges.end() && range->begin < end; ++range)
+    within.push_back({std::max(range->begin, begin) - begin, std::min(range->end, end) - begin});
+  return within;
+}
+
 }  // namespace
 
 // What one call of encode needs for itself. Kept between calls, for the cache's sake.
@@ -149,16 +179,19 @@ Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text,
   }
   std::string replaced;
   if (!is_utf8(text)) {
+    if (!options.plain.empty())
+      return fail(ErrorCode::kInvalidArgument, "encode: plain bytes in text that is not UTF-8");
     append_replacing_invalid(text, replaced);
     text = replaced;
   }
+  HLWQ_TRY(check_plain(text, options.plain));
   const PostProcessor& around = state_->parts.post_processor;
   Lease lease(*state_);
   std::vector<int32_t> ids;
   ids.reserve(text.size() / 4 + 16);
   if (options.add_special) ids.insert(ids.end(), around.before.begin(), around.before.end());
   if (options.parse_added) {
-    HLWQ_TRY(encode_with_added(text, lease.scratch(), ids));
+    HLWQ_TRY(encode_with_added(text, options.plain, lease.scratch(), ids));
   } else if (state_->parts.nfc && !is_surely_nfc(text)) {
     HLWQ_TRY_ASSIGN(const std::string normal, to_nfc(text));
     HLWQ_TRY(encode_stretch(normal, lease.scratch(), ids));
@@ -169,8 +202,8 @@ Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text,
   return ids;
 }
 
-Status Tokenizer::encode_with_added(std::string_view text, Scratch& scratch,
-                                    std::vector<int32_t>& ids) const {
+Status Tokenizer::encode_with_added(std::string_view text, std::span<const ByteRange> plain,
+                                    Scratch& scratch, std::vector<int32_t>& ids) const {
   Status status;
   const auto emit = [&](std::string_view stretch, const AddedToken* token) {
     if (token != nullptr) {
@@ -183,15 +216,19 @@ Status Tokenizer::encode_with_added(std::string_view text, Scratch& scratch,
   const auto normalize = [&](std::string_view stretch, const AddedToken* token) {
     if (token != nullptr) {
       ids.push_back(token->id);
-    } else if (!state_->parts.nfc || is_surely_nfc(stretch)) {
-      state_->normalized_added.split(stretch, emit);
-    } else if (const Result<std::string> normal = to_nfc(stretch)) {
-      state_->normalized_added.split(*normal, emit);
+      return;
+    }
+    const auto begin = static_cast<size_t>(stretch.data() - text.data());
+    const std::vector<ByteRange> within = ranges_within(plain, begin, begin + stretch.size());
+    if (!state_->parts.nfc || is_surely_nfc(stretch)) {
+      state_->normalized_added.split(stretch, emit, within);
+    } else if (const Result<NormalizedRanges> normal = to_nfc(stretch, within)) {
+      state_->normalized_added.split(normal->text, emit, normal->ranges);
     } else {
       status = fail(normal.error().code, normal.error().message);
     }
   };
-  state_->raw_added.split(text, normalize);
+  state_->raw_added.split(text, normalize, plain);
   return status;
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "text/byte_range.h"
 #include "text/tokenizer_config.h"
 
 namespace hlwq {
@@ -16,6 +17,9 @@ namespace hlwq {
 struct EncodeOptions {
   bool add_special = true;  // what the file's post_processor adds (often BOS)
   bool parse_added = true;  // text equal to an added token (a control token too) becomes that token
+  // Bytes that no added token has a part in, whatever they say: sorted, apart from each other, at
+  // character boundaries. The text is cut into pieces as without them.
+  std::span<const ByteRange> plain = {};
 };
 
 // A byte-level BPE tokenizer from a Hugging Face tokenizer.json. Move-only; const members are safe
@@ -35,7 +39,8 @@ class Tokenizer {
   ~Tokenizer();
 
   // Token ids of `text`. Invalid UTF-8 is read as U+FFFD, one per maximal subpart.
-  // Errors: kInvalidArgument above 2 GiB; kBadValue when a pattern of the file takes too many
+  // Errors: kInvalidArgument above 2 GiB, or for ranges that are not as EncodeOptions says or of
+  // text that is not UTF-8; kBadValue when a pattern of the file takes too many
   // steps.
   [[nodiscard]] Result<std::vector<int32_t>> encode(std::string_view text,
                                                     const EncodeOptions& options = {}) const;
@@ -68,8 +73,8 @@ class Tokenizer {
   explicit Tokenizer(std::unique_ptr<State> state);
   [[nodiscard]] Status encode_stretch(std::string_view text, Scratch& scratch,
                                       std::vector<int32_t>& ids) const;
-  [[nodiscard]] Status encode_with_added(std::string_view text, Scratch& scratch,
-                                         std::vector<int32_t>& ids) const;
+  [[nodiscard]] Status encode_with_added(std::string_view text, std::span<const ByteRange> plain,
+                                         Scratch& scratch, std::vector<int32_t>& ids) const;
   void encode_piece(std::string_view piece, Scratch& scratch, std::vector<int32_t>& ids) const;
   void merge_piece(std::string_view piece, Scratch& scratch, std::vector<int32_t>& ids) const;
 

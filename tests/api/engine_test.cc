@@ -201,13 +201,13 @@ TEST(Engine, ASeedGivesOneTextAndIsReported) {
 
 TEST(Engine, StreamsWhatItReturns) {
   Engine engine = open_tiny();
-  const ChatTurn turn = {"user", "What is a volcano?"};
-  const auto ids = engine.chat_prompt({&turn, 1});
+  const auto ids =
+      engine.chat_prompt({.messages = R"([{"role": "user", "content": "What is a volcano?"}])"});
   ASSERT_TRUE(ids) << ids.error().message;
-  EXPECT_EQ(ids->front(), 1);
-  EXPECT_EQ((*ids)[1], 10) << "<|im_start|>";
+  EXPECT_EQ(ids->ids.front(), 1);
+  EXPECT_EQ(ids->ids[1], 10) << "<|im_start|>";
   std::string streamed;
-  const auto result = engine.generate({.ids = *ids,
+  const auto result = engine.generate({.ids = ids->ids,
                                        .max_tokens = 120,
                                        .sampling = {.temperature = 0.0},
                                        .on_text = [&](std::string_view piece) {

@@ -179,6 +179,42 @@ TEST(Json, MessagesAreOnePrintableLine) {
   for (const char c : message) EXPECT_TRUE(c >= 0x20 && c < 0x7f) << message;
 }
 
+OrderedJson parsed_ordered(std::string_view text) {
+  Result<OrderedJson> result = parse_ordered_json(text, "test.json");
+  EXPECT_TRUE(result.has_value()) << text << ": " << result.error().message;
+  return result ? std::move(*result) : OrderedJson();
+}
+
+TEST(OrderedJsonText, KeepsTheOrderOfKeys) {
+  const std::string text =
+      R"({"z":1,"a":{"y":[{"b":1,"a":2},-3,1.5],"x":"s"},"m":null,"b":true,"c":{},"d":[]})";
+  EXPECT_EQ(parsed_ordered(text).dump(), text);
+  // The same values as without order.
+  EXPECT_EQ(Json::parse(parsed_ordered(text).dump()), parsed(text));
+  EXPECT_EQ(parsed_ordered(R"([Infinity,{"__float__":"-Infinity"}])")[1].get<double>(), -kInfinity);
+  std::string many = "{";
+  for (int i = 200'000; i > 0; --i) many += "\"k" + std::to_string(i) + "\":0,";
+  many.back() = '}';
+  EXPECT_EQ(parsed_ordered(many).size(), 200'000u);
+}
+
+TEST(OrderedJsonText, IsAsStrict) {
+  const auto refused = [](std::string_view text) {
+    const Result<OrderedJson> result = parse_ordered_json(text, "dir/test.json");
+    EXPECT_FALSE(result.has_value()) << text.substr(0, 80);
+    return result ? "" : result.error().message;
+  };
+  EXPECT_NE(refused("{\"a\":1,\n\"b\":{\"a\":2},\n\"a\":3}").find("key \"a\" appears twice"),
+            std::string::npos);
+  EXPECT_TRUE(refused("{").starts_with("dir/test.json: JSON "));
+  refused(std::string(1'000'000, '['));
+  refused(R"({"x":[{"a":1,"\u0061":1}]})");
+  refused("\xEF\xBB\xBF{}");
+  refused("[1,]");
+  EXPECT_FALSE(parse_ordered_json("[1,2]", "t", {.bytes = 4}));
+  EXPECT_FALSE(parse_ordered_json("[[1]]", "t", {.depth = 1}));
+}
+
 TEST(JsonFile, ReadsAndNamesThePath) {
   const TempFolder folder;
   const std::string path = folder.file("config.json");

@@ -9,12 +9,16 @@ namespace {
 
 using Parts = std::vector<std::pair<std::string, int32_t>>;  // text, id or -1
 
-Parts split(std::vector<AddedToken> tokens, std::string_view text) {
+Parts split(std::vector<AddedToken> tokens, std::string_view text,
+            const std::vector<ByteRange>& plain = {}) {
   Parts parts;
   AddedTokenMatcher(std::move(tokens))
-      .split(text, [&](std::string_view t, const AddedToken* token) {
-        parts.emplace_back(t, token == nullptr ? -1 : token->id);
-      });
+      .split(
+          text,
+          [&](std::string_view t, const AddedToken* token) {
+            parts.emplace_back(t, token == nullptr ? -1 : token->id);
+          },
+          plain);
   return parts;
 }
 
@@ -61,6 +65,23 @@ TEST(AddedTokens, SingleWord) {
   EXPECT_EQ(split({word}, "ab\u0301"), (Parts{{"ab\u0301", -1}}));  // a mark is of the word
   EXPECT_EQ(split({word}, "\u24D0ab"), (Parts{{"\u24D0ab", -1}}));  // circled letter
   EXPECT_EQ(split({word}, "\u20ACab"), (Parts{{"\u20AC", -1}, {"ab", 1}}));
+}
+
+TEST(AddedTokens, PlainBytesHaveNoPartInTokens) {
+  const std::vector<AddedToken> tokens = {token(1, "ab"), token(2, "abcd"), token(3, "bc")};
+  EXPECT_EQ(split(tokens, "ababab", {{2, 4}}), (Parts{{"ab", 1}, {"ab", -1}, {"ab", 1}}));
+  EXPECT_EQ(split(tokens, "ab", {{0, 1}}), (Parts{{"ab", -1}}));
+  EXPECT_EQ(split(tokens, "ab", {{1, 2}}), (Parts{{"ab", -1}}));
+  // A shorter token before them, and one that begins inside the longer one after them.
+  EXPECT_EQ(split(tokens, "abcd", {{3, 4}}), (Parts{{"ab", 1}, {"cd", -1}}));
+  EXPECT_EQ(split(tokens, "abcd", {{0, 1}}), (Parts{{"a", -1}, {"bc", 3}, {"d", -1}}));
+  EXPECT_EQ(split(tokens, "abab", {{0, 1}, {1, 2}, {3, 4}}), (Parts{{"abab", -1}}));
+  EXPECT_EQ(split(tokens, "xxab", {{0, 2}}), (Parts{{"xx", -1}, {"ab", 1}}));
+  // Space is stripped all the same.
+  AddedToken both = token(4, "<m>");
+  both.lstrip = both.rstrip = true;
+  EXPECT_EQ(split({both}, "a <m> <m>", {{0, 2}, {5, 9}}),
+            (Parts{{"a", -1}, {" <m> ", 4}, {"<m>", -1}}));
 }
 
 // Against the definition, on texts over two letters.

@@ -34,5 +34,26 @@ TEST(Nfc, LongRunOfMarks) {
   EXPECT_EQ(*to_nfc(text), want);
 }
 
+TEST(Nfc, FollowsRanges) {
+  using Ranges = std::vector<ByteRange>;
+  const auto mapped = [](std::string_view text, const Ranges& ranges) {
+    const auto normal = to_nfc(text, ranges);
+    EXPECT_EQ(normal->text, *to_nfc(text)) << text;
+    return normal->ranges;
+  };
+  EXPECT_EQ(mapped("abcd", {{1, 2}, {3, 4}}), (Ranges{{1, 2}, {3, 4}}));
+  EXPECT_EQ(mapped("", {}), Ranges{});
+  // NFC already: exact, also between characters that are not ASCII.
+  EXPECT_EQ(mapped("a\u4E00\u4E01b", {{4, 8}}), (Ranges{{4, 8}}));
+  // e + acute (3 bytes) to one character of 2, in the range if either is.
+  EXPECT_EQ(mapped("xe\u0301y", {{1, 2}}), (Ranges{{1, 3}}));
+  EXPECT_EQ(mapped("xe\u0301y", {{2, 4}}), (Ranges{{1, 3}}));
+  EXPECT_EQ(mapped("xe\u0301y", {{4, 5}}), (Ranges{{3, 4}}));
+  EXPECT_EQ(mapped("xe\u0301y", {{0, 1}, {4, 5}}), (Ranges{{0, 1}, {3, 4}}));
+  // The ASCII character before a changed part keeps its place.
+  EXPECT_EQ(mapped(">\u0958y", {{1, 4}}), (Ranges{{1, 7}}));
+  EXPECT_EQ(mapped(">\u0958y", {{0, 1}, {4, 5}}), (Ranges{{0, 1}, {7, 8}}));
+}
+
 }  // namespace
 }  // namespace hlwq

@@ -163,5 +163,37 @@ TEST(Tokenizer, EncodesFromSeveralThreads) {
   EXPECT_EQ(wrong, std::vector<int>(4, 0));
 }
 
+TEST(Tokenizer, PlainBytesGiveNoAddedTokens) {
+  const Tokenizer tokenizer = make_tokenizer(small_tokenizer_json());
+  const auto ids = [&](std::string_view text, std::vector<ByteRange> plain) {
+    return ids_of(tokenizer, text, {.add_special = false, .plain = plain});
+  };
+  EXPECT_EQ(ids("<t>", {}), (std::vector<int32_t>{262}));
+  EXPECT_EQ(ids("<t>", {{0, 3}}), (std::vector<int32_t>{'<', 't', '>'}));
+  EXPECT_EQ(ids("<t><t>", {{3, 4}}), (std::vector<int32_t>{262, '<', 't', '>'}));
+  EXPECT_EQ(ids("abc", {{1, 2}}), (std::vector<int32_t>{257}));  // pieces know no ranges
+  for (const std::vector<ByteRange>& bad : std::vector<std::vector<ByteRange>>{
+           {{0, 9}}, {{1, 1}}, {{2, 1}}, {{1, 2}, {0, 1}}, {{0, 2}, {1, 3}}}) {
+    const auto refused = tokenizer.encode("abc", {.plain = bad});
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);
+  }
+  const std::vector<ByteRange> half = {{0, 1}};
+  EXPECT_FALSE(tokenizer.encode("\u00E9", {.plain = half}));
+  EXPECT_FALSE(tokenizer.encode("a\xFF", {.plain = half}));
+}
+
+// Tokens that are looked for after normalization, in text that it changes.
+TEST(Tokenizer, PlainBytesThroughNormalization) {
+  nlohmann::json json = small_tokenizer_json();
+  json["normalizer"] = {{"type", "NFC"}};
+  json["added_tokens"][2]["normalized"] = true;
+  const Tokenizer tokenizer = make_tokenizer(json);
+  const std::vector<ByteRange> last = {{9, 12}};
+  const std::string text = "<t>e\u0301<t><t>";
+  const std::vector<int32_t> want = {262, 0xC3, 0xA9, 262, '<', 't', '>'};
+  EXPECT_EQ(ids_of(tokenizer, text, {.add_special = false, .plain = last}), want);
+}
+
 }  // namespace
 }  // namespace hlwq

@@ -6,7 +6,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "base/peak_memory.h"
+#include "base/process_memory.h"
 #include "base/units.h"
 #include "commands.h"
 #include "convert/dequantize.h"

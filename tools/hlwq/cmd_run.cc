@@ -39,6 +39,12 @@ Result<std::string> prompt_of(const RunFlags& flags) {
   return text;
 }
 
+Result<std::vector<int32_t>> chat_ids(const Engine& engine, const std::string& prompt) {
+  const nlohmann::json messages = {{{"role", "user"}, {"content", prompt}}};
+  HLWQ_TRY_ASSIGN(ChatPrompt chat, engine.chat_prompt({.messages = json_text(messages)}));
+  return std::move(chat.ids);
+}
+
 nlohmann::json report(const Engine& engine, const GenerateRequest& request,
                       const GenerateResult& result) {
   nlohmann::json sampling = to_json(engine.resolve(request.sampling));
@@ -69,8 +75,7 @@ int run(const RunFlags& flags) {
 
   auto engine = open_engine(flags.model, flags.engine);
   if (!engine) return failed(engine.error());
-  const ChatTurn turn = {"user", *prompt};
-  auto ids = flags.chat ? engine->chat_prompt({&turn, 1}) : engine->tokenize(*prompt);
+  auto ids = flags.chat ? chat_ids(*engine, *prompt) : engine->tokenize(*prompt);
   if (!ids) return failed(ids.error());
   GenerateRequest request = {.ids = std::move(*ids),
                              .max_tokens = flags.tokens,

@@ -42,8 +42,12 @@ int bad_usage(std::string_view message) {
   return kBadUsage;
 }
 
+std::string json_text(const nlohmann::json& json) {
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
 int print_json(const nlohmann::json& object) {
-  print(object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  print(json_text(object));
   print("\n");
   return finish_output();
 }

@@ -47,6 +47,8 @@ int bad_usage(std::string_view message);
 // Prints the object on standard output, a line of its own. Text that is not UTF-8 gets U+FFFD,
 // numbers that are not finite become null. Returns kDone, or kFailed when it cannot be written.
 int print_json(const nlohmann::json& object);
+// JSON as text; what is not UTF-8 becomes U+FFFD.
+[[nodiscard]] std::string json_text(const nlohmann::json& json);
 // Writes text to standard output at once.
 void print(std::string_view text);
 // kDone when everything printed so far has reached standard output, else kFailed with a message.

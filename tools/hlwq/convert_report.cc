@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "base/peak_memory.h"
+#include "base/process_memory.h"
 #include "base/units.h"
 #include "interrupt.h"
 
