@@ -15,8 +15,10 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 packages=(g++ cmake ninja-build ccache pkg-config python3 xz-utils
-          nlohmann-json3-dev libfmt-dev libexpected-dev libcli11-dev libpcre2-dev libutf8proc-dev)
-test_packages=(libgtest-dev clang-format)
+          nlohmann-json3-dev libfmt-dev libexpected-dev libcli11-dev libpcre2-dev libutf8proc-dev
+          libcpp-httplib-dev libssl-dev prometheus-cpp-dev)
+# The server's tests use real clients: OpenAI's Python package and Chromium.
+test_packages=(libgtest-dev clang-format chromium python3-venv)
 
 install_missing() {
   local missing=()
@@ -33,6 +35,17 @@ install_missing() {
   [ "$(id -u)" -eq 0 ] || sudo=(sudo)
   "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq >&2
   "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+}
+
+# Python packages of the server's tests, pinned, in an environment of their own.
+install_clients() {
+  local wanted=$root/tests/server/requirements.txt
+  [ "${HLWQ_NO_INSTALL:-0}" = 1 ] && return
+  if cmp -s "$wanted" "$root/build/venv/requirements.txt"; then return; fi
+  rm -rf "$root/build/venv"
+  python3 -m venv "$root/build/venv" >&2
+  "$root/build/venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$wanted" >&2
+  cp "$wanted" "$root/build/venv/requirements.txt"  # last: without it the environment is unfinished
 }
 
 # The CUDA compiler that is there, if any.
@@ -74,6 +87,7 @@ fi
 case "${1:-}" in
   test)
     install_missing "${packages[@]}" "${test_packages[@]}"
+    install_clients
     python3 "$root/scripts/check_layers.py"
     "$root/scripts/check_format.sh"
     build ci

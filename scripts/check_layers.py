@@ -26,6 +26,7 @@ LAYERS = {
     "runtime": ["base", "tensor", "io", "quant", "format", "ops", "model", "text"],
     "api": ["base", "tensor", "io", "quant", "format", "ops", "kernels", "text", "model", "convert",
             "runtime", "hlwq"],
+    "server": ["base", "io", "text", "hlwq"],
 }
 # CUDA headers, and ours that include them, stay inside these
 CUDA_FOLDERS = ("kernels/cuda/", "dist/")

@@ -13,6 +13,9 @@ COMMANDS = {
     "logits": ENGINE_FLAGS + ["--ids", "--ids-file", "--top", "--all", "--prefill", "--chunk", "--batch", "--json"],
     "tokenize": ["--decode", "--json"],
     "ppl": ENGINE_FLAGS + ["--window", "--windows", "--kl-against", "--json"],
+    "chat": ENGINE_FLAGS + ["--system", "-n", "--temperature", "--prefix-cache"],
+    "serve": ENGINE_FLAGS + ["--host", "--port", "--port-file", "--api-key-file", "--max-batch", "--max-queue",
+                             "--max-connections", "--prefix-cache", "--tls-cert", "--cors-origin", "--drain-timeout"],
     "plan": ENGINE_FLAGS + ["--synthetic", "--batch", "--trace", "--json"],
 }
 

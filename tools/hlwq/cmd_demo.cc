@@ -14,6 +14,7 @@
 #include "interrupt.h"
 #include "io/file.h"
 #include "open_engine.h"
+#include "serving.h"
 
 namespace hlwq::cli {
 namespace {
@@ -25,7 +26,8 @@ constexpr const char* kPrompts[] = {"The city of", "In 1942 , the ship"};
 
 struct DemoFlags {
   std::string out;
-  bool json = false;
+  bool json = false, serve = false;
+  int64_t port = 8000;
 };
 
 // Removes the folder it names, if any.
@@ -161,7 +163,28 @@ nlohmann::json demo_json(const DemoReport& report) {
           {"generated", generated}};
 }
 
+// The quantized model behind the web chat, without the measurements.
+int serve_model(const std::string& model, const std::string& out, int64_t port) {
+  const auto server = server::Server::create({.port = port, .model_name = "tiny-nemotron-h-q5"});
+  if (!server) return failed(server.error());
+  {
+    Progress progress("quantizing", /*is_bytes=*/true);
+    QuantizeOptions options;
+    options.force = true;
+    options.progress = show_progress(progress);
+    if (const auto quantized = quantize_checkpoint(model, out, options); !quantized)
+      return failed(quantized.error());
+  }
+  auto service = open_service(out, {}, {.prefix_cache = "64MiB"});
+  if (!service) return failed(service.error());
+  print(
+      "A toy of 17.6 M parameters, trained on encyclopedia text: it writes sentences, it knows "
+      "nothing.\nOpen the address below in a browser; Ctrl-C ends.\n");
+  return serve(**server, std::move(*service), {});
+}
+
 int run(const DemoFlags& flags) {
+  if (flags.serve && flags.json) return bad_usage("--serve and --json do not go together");
   const auto model = find_tiny_model();
   if (!model) return failed(model.error());
   Cleanup cleanup;
@@ -171,6 +194,7 @@ int run(const DemoFlags& flags) {
     if (!folder) return failed(folder.error());
     out = cleanup.folder = *folder;
   }
+  if (flags.serve) return serve_model(*model, out, flags.port);
   const auto report = demonstrate(*model, out, flags.json);
   if (!report) return failed(report.error());
   if (flags.json) return print_json(demo_json(*report));
@@ -188,6 +212,11 @@ void add_demo(CLI::App& app, Commands& commands) {
                    "keep the quantized model in this folder (default: a temporary one)")
       ->type_name("DIR");
   command->add_flag("--json", flags->json, "one JSON object");
+  command->add_flag("--serve", flags->serve, "talk with it in a browser instead");
+  command->add_option("--port", flags->port, "with --serve: where; 0: any that is free")
+      ->type_name("N")
+      ->check(in_range(0, 65535))
+      ->capture_default_str();
   commands.add(command, [flags] { return run(*flags); });
 }
 

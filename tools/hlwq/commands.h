@@ -11,6 +11,8 @@ void add_dequantize(CLI::App& app, Commands& commands);
 void add_inspect(CLI::App& app, Commands& commands);
 void add_compare(CLI::App& app, Commands& commands);
 void add_run(CLI::App& app, Commands& commands);
+void add_chat(CLI::App& app, Commands& commands);
+void add_serve(CLI::App& app, Commands& commands);
 void add_logits(CLI::App& app, Commands& commands);
 void add_tokenize(CLI::App& app, Commands& commands);
 void add_ppl(CLI::App& app, Commands& commands);

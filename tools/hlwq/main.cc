@@ -25,6 +25,8 @@ int run(int argc, char** argv) {
   hlwq::cli::add_inspect(app, commands);
   hlwq::cli::add_compare(app, commands);
   hlwq::cli::add_run(app, commands);
+  hlwq::cli::add_chat(app, commands);
+  hlwq::cli::add_serve(app, commands);
   hlwq::cli::add_logits(app, commands);
   hlwq::cli::add_tokenize(app, commands);
   hlwq::cli::add_ppl(app, commands);
