@@ -14,10 +14,12 @@ except ImportError as missing:
     print(f"skipped: {missing}")
     sys.exit(SKIPPED)
 
+PATIENCE_MS = 60_000  # what a busy machine may take for a second's work
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 if CHROMIUM is None:
     print("skipped: no chromium")
     sys.exit(SKIPPED)
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @contextlib.contextmanager
@@ -45,7 +47,7 @@ class ChatPage:
         self.url = url
         self.complaints = []
         self.page = self.context.new_page()
-        self.page.set_default_timeout(15000)
+        self.page.set_default_timeout(PATIENCE_MS)
         self.page.on("console", self._heard)
         self.page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
         self.page.on("request", self._asked)
@@ -78,6 +80,14 @@ class ChatPage:
     def wait_for_answer(self, state="done"):
         """Waits until the last answer has ended so."""
         expect(self.messages("assistant").last).to_have_attribute("data-state", state)
+
+    def wait_until(self, condition):
+        """Waits for a JavaScript condition. Playwright's own way evaluates strings, which the page's policy forbids."""
+        self.page.evaluate(f"""(patience) => new Promise((resolve, reject) => {{
+          const end = performance.now() + patience;
+          const look = () => ({condition}) ? resolve() : performance.now() > end ? reject(new Error('still not')) : setTimeout(look, 20);
+          look();
+        }})""", PATIENCE_MS)
 
     def ask(self, text):
         """Sends the message and waits for the answer; the answer as it is kept."""
