@@ -8,9 +8,9 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 
 #include "io/file.h"
+#include "server/ascii.h"
 
 namespace hlwq::server {
 namespace {
@@ -43,12 +43,6 @@ std::string_view trimmed(std::string_view line) {
     line.remove_suffix(1);
   while (!line.empty() && (line.front() == ' ' || line.front() == '\t')) line.remove_prefix(1);
   return line;
-}
-
-std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return text;
 }
 
 std::string key_of(const httplib::Request& request) {

@@ -3,16 +3,11 @@
 
 #include <httplib.h>
 
-#include <condition_variable>
 #include <cstdint>
 #include <deque>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
-#include <thread>
-#include <unordered_set>
-#include <vector>
 
 #include "base/result.h"
 #include "server/connection.h"

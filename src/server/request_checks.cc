@@ -3,20 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
 #include <charconv>
 #include <string_view>
 
 #include "server/api_error.h"
+#include "server/ascii.h"
 
 namespace hlwq::server {
 namespace {
-
-std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return text;
-}
 
 bool parse_length(std::string_view text, uint64_t& length) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), length);
