@@ -16,6 +16,16 @@ Result<OrderedJson> parse_or(std::string_view text, std::string_view where, Orde
   return parse_ordered_json(text, where);
 }
 
+// How many of the first ids lie within so many bytes of their text.
+int64_t ids_within(const Tokenizer& tokenizer, std::span<const int32_t> ids, size_t bytes) {
+  size_t end = 0;
+  const auto beyond = std::find_if(ids.begin(), ids.end(), [&](int32_t id) {
+    end += tokenizer.bytes(id).size();
+    return end > bytes;
+  });
+  return beyond - ids.begin();
+}
+
 }  // namespace
 
 Result<ChatPrompt> Engine::chat_prompt(const ChatRequest& request) const {
@@ -39,11 +49,7 @@ Result<ChatPrompt> Engine::chat_prompt(const ChatRequest& request) const {
       context.add_generation_prompt = false;
       if (const auto closed = impl_->chat_template->render(context);
           closed && whole.text.starts_with(closed->text)) {
-        HLWQ_TRY_ASSIGN(const std::vector<int32_t> ids,
-                        encode_rendered(*impl_->tokenizer, *closed));
-        const auto end =
-            std::mismatch(ids.begin(), ids.end(), prompt.ids.begin(), prompt.ids.end());
-        prompt.anchors.push_back(end.first - ids.begin());
+        prompt.anchors.push_back(ids_within(*impl_->tokenizer, prompt.ids, closed->text.size()));
       }
     }
     return prompt;

@@ -20,7 +20,6 @@
 #include "api/output_grammar.h"
 #include "api/request_settings.h"
 #include "api/throughput.h"
-#include "base/check.h"
 #include "base/log.h"
 #include "base/units.h"
 #include "runtime/scheduler.h"

@@ -52,7 +52,6 @@ class SnapshotBlocks {
   SnapshotBlocks(const SnapshotBlocks&) = delete;
   SnapshotBlocks& operator=(const SnapshotBlocks&) = delete;
 
-  [[nodiscard]] size_t count() const { return numbers_.size(); }
   // Copies the parts, one after the other, from the device into the blocks or back.
   void fill(Backend& backend, std::span<const std::span<std::byte>> parts) const;
   void copy_to(Backend& backend, std::span<const std::span<std::byte>> parts) const;
