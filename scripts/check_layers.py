@@ -24,8 +24,9 @@ LAYERS = {
     "model": ["base", "tensor", "io", "quant", "format", "ops"],
     "convert": ["base", "tensor", "io", "quant", "format", "model"],
     "runtime": ["base", "tensor", "io", "quant", "format", "ops", "model", "text"],
+    "calibrate": ["base", "tensor", "io", "quant", "format", "ops", "model", "convert", "runtime"],
     "api": ["base", "tensor", "io", "quant", "format", "ops", "kernels", "text", "model", "convert",
-            "runtime", "hlwq"],
+            "runtime", "calibrate", "hlwq"],
     "server": ["base", "io", "text", "hlwq"],
 }
 # CUDA headers, and ours that include them, stay inside these

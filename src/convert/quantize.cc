@@ -13,6 +13,7 @@
 #include "convert/config_text.h"
 #include "convert/name_plan.h"
 #include "convert/output_folder.h"
+#include "convert/tensor_kind.h"
 #include "io/file.h"
 #include "quant/block.h"
 #include "quant/policy.h"
@@ -27,7 +28,7 @@ constexpr int64_t kPlainChunkBytes = 4 << 20;  // bytes of a kept tensor copied 
 struct Job {
   const Source& source;
   const QuantizeOptions& options;
-  const Levels& levels;
+  const std::vector<OutputTensor>& planned;
   HlwqWriter& writer;
   ThreadPool& pool;
   uint64_t total_bytes;
@@ -55,7 +56,11 @@ Result<Distortion> encode_range(Job& job, size_t index, int64_t first, int64_t r
   std::vector<uint8_t> codes(static_cast<size_t>(rows * blocks * kBlock));
   std::vector<uint16_t> norms(static_cast<size_t>(rows * blocks));
   HLWQ_TRY(read_rows_f32(tensor, first, rows, weights));
-  auto distortion = encode_rows(weights, cols, job.levels, job.options.norms, codes, norms);
+  const Calibration* const calibration = job.options.calibration;
+  const Levels& levels = codebook(job.options.codebook, job.planned[index].bits);
+  auto distortion = calibration != nullptr && calibration->knows(tensor.name)
+                        ? calibration->encode(tensor.name, weights, levels, codes, norms)
+                        : encode_rows(weights, cols, levels, job.options.norms, codes, norms);
   if (!distortion)
     return tl::unexpected<Error>(in_tensor(std::move(distortion).error(), tensor.name, first));
   HLWQ_TRY(job.writer.write_rows(index, first, codes, norms));
@@ -129,14 +134,43 @@ Status copy_tensor(Job& job, size_t index) {
   return {};
 }
 
+// The calibration learns about as many of the coded matrices in [first, last) as it can at once.
+// Returns the first tensor it does not know about.
+Result<size_t> learn_some(Job& job, size_t first, size_t last) {
+  std::vector<MatrixName> matrices;
+  std::vector<size_t> places;
+  for (size_t i = first; i < last; ++i) {
+    const OutputTensor& tensor = job.planned[i];
+    if (!tensor.coded) continue;
+    matrices.push_back({tensor.name, tensor.shape[0], tensor.shape[1]});
+    places.push_back(i);
+  }
+  if (matrices.empty()) return last;
+  const size_t count = job.options.calibration->fits(matrices);
+  HLWQ_TRY(job.options.calibration->learn(std::span(matrices).first(count)));
+  return count < places.size() ? places[count] : last;
+}
+
 std::vector<OutputTensor> plan_tensors(const Source& source, const QuantizeOptions& options) {
   std::vector<OutputTensor> tensors;
   for (const SourceTensor& tensor : source.tensors) {
-    const bool coded = tensor.shape.size() == 2 && is_weight_float(tensor.stored->dtype) &&
-                       !keeps_precision(tensor.name, tensor.shape, options.keep);
-    tensors.push_back({tensor.name, tensor.shape, coded, options.bits, tensor.stored->dtype});
+    const auto other = options.bits_of_kind.find(kind_of(tensor.name));
+    const int bits = other == options.bits_of_kind.end() ? options.bits : other->second;
+    tensors.push_back(
+        {tensor.name, tensor.shape, is_coded(tensor, options), bits, tensor.stored->dtype});
   }
   return tensors;
+}
+
+double bits_per_weight(std::span<const OutputTensor> tensors) {
+  double bits = 0, weights = 0;
+  for (const OutputTensor& tensor : tensors) {
+    if (!tensor.coded) continue;
+    const auto rows = static_cast<double>(tensor.shape[0]);
+    weights += rows * static_cast<double>(tensor.shape[1]);
+    bits += rows * static_cast<double>(blocks_of(tensor.shape[1]) * (kBlock * tensor.bits + 16));
+  }
+  return weights > 0 ? bits / weights : 0;
 }
 
 uint64_t element_bytes(const SourceTensor& tensor) {
@@ -162,13 +196,23 @@ std::string describe(const QuantizeOptions& options) {
   const auto norms_name = options.norms == NormRule::kSearch         ? "search"
                           : options.norms == NormRule::kLeastSquares ? "least-squares"
                                                                      : "plain";
-  return fmt::format("HLWQ Q{}: {} codebook, {} norms", options.bits, codebook_name, norms_name);
+  std::string text =
+      fmt::format("HLWQ Q{}: {} codebook, {} norms", options.bits, codebook_name, norms_name);
+  for (const auto& [kind, bits] : options.bits_of_kind) {
+    if (bits != options.bits) text += fmt::format(", {} Q{}", kind, bits);
+  }
+  if (options.calibration != nullptr) text += ", " + options.calibration->description();
+  return text;
 }
 
 Status check_options(const QuantizeOptions& options) {
-  if (options.bits < kMinBits || options.bits > kMaxBits)
+  const auto check = [](int bits) -> Status {
+    if (bits >= kMinBits && bits <= kMaxBits) return {};
     return fail(ErrorCode::kInvalidArgument,
-                fmt::format("--bits {}: wanted {} to {}", options.bits, kMinBits, kMaxBits));
+                fmt::format("{} bits: wanted {} to {}", bits, kMinBits, kMaxBits));
+  };
+  HLWQ_TRY(check(options.bits));
+  for (const auto& [kind, bits] : options.bits_of_kind) HLWQ_TRY(check(bits));
   if (options.profile == Profile::kHlwqQ5 &&
       (options.bits != 5 || options.codebook != CodebookKind::kWire))
     return fail(ErrorCode::kInvalidArgument,
@@ -177,6 +221,11 @@ Status check_options(const QuantizeOptions& options) {
 }
 
 }  // namespace
+
+bool is_coded(const SourceTensor& tensor, const QuantizeOptions& options) {
+  return tensor.shape.size() == 2 && is_weight_float(tensor.stored->dtype) &&
+         !keeps_precision(tensor.name, tensor.shape, options.keep);
+}
 
 Result<QuantizeReport> quantize_checkpoint(const std::string& source_path, const std::string& out,
                                            const QuantizeOptions& options) {
@@ -199,14 +248,17 @@ Result<QuantizeReport> quantize_checkpoint(const std::string& source_path, const
   report.kept = report.tensors - report.quantized;
   report.input_bytes = source.checkpoint->bytes();
 
-  const Levels& levels = codebook(options.codebook, options.bits);
+  report.bits_per_weight = bits_per_weight(planned);
   WriterOptions writer_options{.profile = options.profile,
                                .base_model = base_model_name(source_path),
                                .shard_bytes = options.shard_bytes,
                                .resume = options.resume,
                                .levels_by_bits = std::vector<Levels>(kMaxBits + 1),
                                .notes = {describe(options)}};
-  writer_options.levels_by_bits[static_cast<size_t>(options.bits)] = levels;
+  for (const OutputTensor& tensor : planned) {
+    Levels& levels = writer_options.levels_by_bits[static_cast<size_t>(tensor.bits)];
+    if (tensor.coded && levels.empty()) levels = codebook(options.codebook, tensor.bits);
+  }
   if (!options.dry_run) HLWQ_TRY(prepare_output_folder(out, options.force, options.resume));
   HLWQ_TRY_ASSIGN(HlwqWriter writer, HlwqWriter::create(out, planned, writer_options));
   report.output_bytes = writer.bytes();
@@ -220,7 +272,7 @@ Result<QuantizeReport> quantize_checkpoint(const std::string& source_path, const
   ThreadPool pool(options.threads > 0 ? options.threads : usable_cpus());
   uint64_t total_bytes = 0;
   for (const SourceTensor& tensor : source.tensors) total_bytes += element_bytes(tensor);
-  Job job{source, options, levels, writer, pool, total_bytes};
+  Job job{source, options, planned, writer, pool, total_bytes};
   Distortion all;
   double cosine_sum = 0;
   for (size_t shard = 0; shard < writer.shard_count(); ++shard) {
@@ -230,7 +282,11 @@ Result<QuantizeReport> quantize_checkpoint(const std::string& source_path, const
       continue;
     }
     HLWQ_TRY(writer.begin_shard(shard));
+    size_t known_until = first;
     for (size_t i = first; i < last; ++i) {
+      if (options.calibration != nullptr && i == known_until) {
+        HLWQ_TRY_ASSIGN(known_until, learn_some(job, i, last));
+      }
       if (!planned[i].coded) {
         HLWQ_TRY(copy_tensor(job, i));
         continue;
@@ -248,6 +304,7 @@ Result<QuantizeReport> quantize_checkpoint(const std::string& source_path, const
     HLWQ_TRY(writer.end_shard());
   }
   HLWQ_TRY(writer.finish());
+  if (options.calibration != nullptr) report.uncovered = options.calibration->uncovered();
   if (report.measured > 0) {
     report.cosine_mean = cosine_sum / static_cast<double>(report.measured);
     report.snr_db = all.snr_db();

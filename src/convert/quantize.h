@@ -3,10 +3,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
+#include "convert/calibration.h"
+#include "convert/name_plan.h"
 #include "format/writer.h"
 #include "quant/codebook.h"
 #include "quant/encode.h"
@@ -18,6 +21,7 @@ using ConvertProgress = std::function<bool(uint64_t done, uint64_t total)>;
 
 struct QuantizeOptions {
   int bits = 5;
+  std::map<std::string, int, std::less<>> bits_of_kind;  // kinds (tensor_kind.h) with other widths
   Profile profile = Profile::kV5Packed;
   CodebookKind codebook = CodebookKind::kGrid;
   NormRule norms = NormRule::kSearch;
@@ -25,6 +29,7 @@ struct QuantizeOptions {
   int threads = 0;                // 0: one a physical core that this process may use
   uint64_t shard_bytes = 5'000'000'000;
   bool force = false, resume = false, dry_run = false;
+  Calibration* calibration = nullptr;  // null: codes come from the weights alone
   ConvertProgress progress;
 };
 
@@ -34,9 +39,14 @@ struct QuantizeReport {
   int64_t measured = 0;                    // coded tensors this run wrote, not a resumed one
   double cosine_min = 1, cosine_mean = 1;  // over coded tensors (of those this run wrote)
   std::string cosine_min_name;
-  double snr_db = 0;  // over all coded weights
+  double snr_db = 0;                       // over all coded weights
+  double bits_per_weight = 0;              // codes, norms and padding over the coded weights
+  std::vector<UncoveredMatrix> uncovered;  // by the calibration, of what this run wrote
   double seconds = 0;
 };
+
+// Whether a tensor is coded or kept as it is.
+[[nodiscard]] bool is_coded(const SourceTensor& tensor, const QuantizeOptions& options);
 
 // Writes `out` (a folder). Memory is bounded by a few row ranges, whatever the tensor or model.
 // Kept tensors keep their dtype. Deterministic: a resumed run gives the bytes of an unbroken one.

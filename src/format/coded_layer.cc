@@ -146,7 +146,11 @@ Result<ByteCount> classify_bytes(const std::string& layer, const Shape& shape, b
            shape.row_bytes / (bits * (kBlock / 8)) == shape.blocks;
   };
   std::optional<ByteCount> found;
-  if (fits(8)) {
+  if (row.lsb) {
+    for (int bits = kMinBits; bits < kMaxBits; ++bits) {
+      if (fits(bits)) found = ByteCount{Packing::kLsb, bits};
+    }
+  } else if (fits(8)) {
     found = ByteCount{Packing::kI8, 0};
   } else if (stream) {
     for (const int bits : {2, 3, 4, 5, 6}) {

@@ -95,6 +95,14 @@ Result<PolarLayerRow> parse_row(const Json& json, std::string_view where) {
   if (padded) row.padded = padded;
   HLWQ_TRY(read_flag(json, where, "packed", row.packed));
   HLWQ_TRY(read_flag(json, where, "packed_q5", row.packed_q5));
+  if (const Json* packing = member(json, "packing"); packing != nullptr) {
+    if (!packing->is_string() || packing->get<std::string>() != "lsb")
+      return fail(
+          ErrorCode::kUnsupported,
+          fmt::format("{}: packing is {}; only \"lsb\" is known", where,
+                      printable(packing->dump(-1, ' ', true, Json::error_handler_t::replace))));
+    row.lsb = true;
+  }
   return row;
 }
 

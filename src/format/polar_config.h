@@ -20,6 +20,7 @@ struct PolarLayerRow {
   std::optional<int64_t> blocks;  // "n_blocks"
   std::optional<int> bits;
   std::optional<bool> packed, packed_q5;
+  bool lsb = false;  // "packing": "lsb": a little-endian bit stream of any width
 };
 
 struct PolarConfig {

@@ -17,7 +17,8 @@
 
 namespace hlwq {
 
-enum class Profile { kV5Int8, kV5Packed, kHlwqQ5 };       // P1, P2, P3
+// P1, P2, P3; and P2 with every width packed, which no published tool reads.
+enum class Profile { kV5Int8, kV5Packed, kHlwqQ5, kPacked };
 [[nodiscard]] std::string_view name_of(Profile profile);  // "v5-int8", ...
 [[nodiscard]] Result<Profile> parse_profile(std::string_view name);
 

@@ -32,7 +32,12 @@ nlohmann::json layer_row(const OutputTensor& tensor, const ProfileLayout& layout
                         {"n_blocks", blocks},
                         {"packed", false},
                         {"scale_dtype", "float16"}};
-  if (packing_of(layout, tensor.bits) == Packing::kLsb) row["packed_q5"] = true;
+  if (packing_of(layout, tensor.bits) == Packing::kLsb) {
+    if (tensor.bits == 5)
+      row["packed_q5"] = true;
+    else
+      row["packing"] = "lsb";
+  }
   return row;
 }
 

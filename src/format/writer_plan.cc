@@ -19,11 +19,13 @@ namespace {
 
 constexpr ProfileLayout kProfiles[] = {
     {Profile::kV5Int8, "v5-int8", "polar_engine_v5", false, ".codes", ".norms", ".ct", "",
-     Packing::kI8},
+     Packing::kI8, Packing::kI8},
     {Profile::kV5Packed, "v5-packed", "polar_engine_v5", false, ".codes", ".norms", ".ct", "",
-     Packing::kLsb},
+     Packing::kLsb, Packing::kI8},
     {Profile::kHlwqQ5, "hlwq-q5", "hlwq-q5", true, "__packed", "__norms", "", "__meta",
-     Packing::kMsb},
+     Packing::kMsb, Packing::kI8},
+    {Profile::kPacked, "packed", "polar_engine_v5", false, ".codes", ".norms", ".ct", "",
+     Packing::kLsb, Packing::kLsb},
 };
 
 constexpr std::string_view kWeight = ".weight";
@@ -141,9 +143,10 @@ Result<Profile> parse_profile(std::string_view name) {
   for (const ProfileLayout& layout : kProfiles) {
     if (layout.name == name) return layout.profile;
   }
-  return fail(ErrorCode::kInvalidArgument,
-              fmt::format("profile \"{}\" is unknown; there are v5-packed, v5-int8 and hlwq-q5",
-                          printable(name)));
+  return fail(
+      ErrorCode::kInvalidArgument,
+      fmt::format("profile \"{}\" is unknown; there are v5-packed, v5-int8, hlwq-q5 and packed",
+                  printable(name)));
 }
 
 const ProfileLayout& layout_of(Profile profile) {
@@ -153,7 +156,8 @@ const ProfileLayout& layout_of(Profile profile) {
 }
 
 Packing packing_of(const ProfileLayout& layout, int bits) {
-  return bits == 5 ? layout.five_bits : Packing::kI8;
+  if (bits == 8) return Packing::kI8;  // the same bytes in any packing
+  return bits == 5 ? layout.five_bits : layout.other_widths;
 }
 
 Result<std::vector<ShardPlan>> plan_checkpoint(std::span<const OutputTensor> tensors,

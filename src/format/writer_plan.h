@@ -22,7 +22,7 @@ struct ProfileLayout {
   std::string_view name, format;
   bool keeps_weight;  // coded names keep ".weight" before the suffix
   std::string_view codes, norms, table, meta;
-  Packing five_bits;  // other widths are stored one code a byte
+  Packing five_bits, other_widths;
 };
 
 [[nodiscard]] const ProfileLayout& layout_of(Profile profile);

@@ -100,8 +100,7 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, Backend& back
   HLWQ_TRY_ASSIGN(const size_t later,
                   nemotron_h::prepare_memory(backend, config, options.limits, loader.bytes(),
                                              loader.coded(), home, options.sequence_bytes));
-  HLWQ_TRY_ASSIGN(nemotron_h::ModelWeights weights,
-                  loader.load(config, backend, home, options.load_threads, options.progress));
+  HLWQ_TRY_ASSIGN(nemotron_h::ModelWeights weights, loader.load(config, backend, home, options));
   return nemotron_h::assemble(backend, config, std::move(weights), home, later, options.limits);
 }
 

@@ -92,13 +92,15 @@ class Model {
 };
 
 struct LoadOptions {
-  std::string base;  // --base: folder that supplies tensors the checkpoint lacks
-  StepLimits limits;
-  SequenceBytes sequence_bytes;
+  std::string base = {};  // --base: folder that supplies tensors the checkpoint lacks
+  StepLimits limits = StepLimits();
+  SequenceBytes sequence_bytes = {};
   ExpertHome* home = nullptr;  // of the routed experts; null: with everything else. It must outlive
                                // the model
   int load_threads = 1;
-  std::function<void(uint64_t done, uint64_t total)> progress;  // bytes read; may be empty
+  // Told where each parameter lies, before it is read; may be empty.
+  std::function<void(const std::string& name, const Matrix& matrix)> placed = {};
+  std::function<void(uint64_t done, uint64_t total)> progress = {};  // bytes read; may be empty
 };
 
 // Loads the checkpoint folder `path` onto `backend`, which must outlive the model. Experts are laid

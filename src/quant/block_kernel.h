@@ -49,6 +49,29 @@ struct BlockSums {
   float cc;    // sum c*c
 };
 
+// One block of 16 rows for encode_feedback. Weight k of row l is element [16 k + l]; rotated,
+// orthonormal. With E the errors of the row so far (weights - values), weight k is rounded from
+// target[k] + sum over j < k of E[j] feedback[128 j + k], and its noise costs penalty[k] a square.
+inline constexpr int kFeedbackRows = 16;
+struct FeedbackBlock {
+  const float* feedback;  // [128, 128], read above the diagonal
+  const float* penalty;   // [128]
+  const float* weights;   // [128, 16]
+  const float* target;    // [128, 16] weights and what the blocks before owe
+};
+
+// c [rows, columns] += sign * aᵀ b, row-major FP32, a [terms, rows], b [terms, columns].
+struct ProductArgs {
+  int64_t rows, columns, terms;
+  float sign;  // 1 or -1
+  const float* a;
+  int64_t a_stride;
+  const float* b;
+  int64_t b_stride;
+  float* c;
+  int64_t c_stride;
+};
+
 struct BlockKernels {
   const char* name;
   // weights [blocks*128] to codes [blocks*128] and sums [blocks].
@@ -58,6 +81,12 @@ struct BlockKernels {
   // level [256]; out = (norm/128) * butterfly(level[code]), rounded once.
   void (*decode)(const float* level, const uint8_t* codes, const float* norms, int64_t blocks,
                  float* out);
+  // Codes [128, 16] and the scale of each row's levels [16] (a norm is scale * sqrt(128)) of the
+  // least cost over the trials. A row's trials are those of encode, by the peak of its target.
+  void (*encode_feedback)(const NearestTable& table, const TrialScales& trials,
+                          const FeedbackBlock& block, uint8_t* codes, float* scales);
+  // The same bits from every version.
+  void (*add_product)(const ProductArgs& args);
 };
 
 // Each instruction set's version; nullptr when not compiled in. The caller asks the processor.

@@ -9,6 +9,8 @@
 #include <immintrin.h>
 
 #include "quant/block_kernel-inl.h"
+#include "quant/feedback_kernel-inl.h"
+#include "quant/product_kernel-inl.h"
 
 namespace hlwq {
 namespace {
@@ -142,7 +144,18 @@ void encode(const NearestTable& table, const TrialScales& trials, const float* w
     encode_blocks<Vector16, NearestByGather>(table, trials, weights, blocks, codes, sums);
 }
 
-constexpr BlockKernels kKernels{"avx512", encode, decode_blocks<Vector16, LevelsByGather>};
+void encode_feedback(const NearestTable& table, const TrialScales& trials,
+                     const FeedbackBlock& block, uint8_t* codes, float* scales) {
+  if (table.cells == 0)
+    return scalar_block_kernels()->encode_feedback(table, trials, block, codes, scales);
+  if (table.cells <= kRegisterCells && table.level_count <= kRegisterLevels)
+    encode_with_feedback<Vector16, NearestByPermute>(table, trials, block, codes, scales);
+  else
+    encode_with_feedback<Vector16, NearestByGather>(table, trials, block, codes, scales);
+}
+
+constexpr BlockKernels kKernels{"avx512", encode, decode_blocks<Vector16, LevelsByGather>,
+                                encode_feedback, add_packed_product<Vector16, 12, 2>};
 
 }  // namespace
 

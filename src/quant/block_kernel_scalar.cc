@@ -2,6 +2,8 @@
 // too close together for cells.
 
 #include "quant/block_kernel-inl.h"
+#include "quant/feedback_kernel-inl.h"
+#include "quant/product_kernel-inl.h"
 
 namespace hlwq {
 namespace {
@@ -147,10 +149,19 @@ void encode(const NearestTable& table, const TrialScales& trials, const float* w
     encode_blocks<Vector16, NearestBySearch>(table, trials, weights, blocks, codes, sums);
 }
 
+void encode_feedback(const NearestTable& table, const TrialScales& trials,
+                     const FeedbackBlock& block, uint8_t* codes, float* scales) {
+  if (table.cells > 0)
+    encode_with_feedback<Vector16, NearestByCell>(table, trials, block, codes, scales);
+  else
+    encode_with_feedback<Vector16, NearestBySearch>(table, trials, block, codes, scales);
+}
+
 }  // namespace
 
 const BlockKernels* scalar_block_kernels() {
-  static constexpr BlockKernels kKernels{"scalar", encode, decode_blocks<Vector16, LevelsByTable>};
+  static constexpr BlockKernels kKernels{"scalar", encode, decode_blocks<Vector16, LevelsByTable>,
+                                         encode_feedback, add_packed_product<Vector16, 4, 1>};
   return &kKernels;
 }
 

@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/float16.h"
 #include "quant/block_dispatch.h"
+#include "quant/search_scales.h"
 
 namespace hlwq {
 namespace {
@@ -18,36 +19,6 @@ namespace {
 constexpr int64_t kBatchBlocks = 64;  // blocks a kernel call, which loads the tables once
 
 constexpr uint16_t kHalfInfinity = 0x7c00;
-
-// NormRule::kSearch: the plain scale, kTrials scales by the block's peak (TrialScales),
-// kRefinements. A block's peak says more about its best scale than its norm: scales spaced evenly
-// around the plain one leave 0.5 % more error at 5 bits with the grid codebook, 2 % with the
-// published one, whose outer levels lie farther out, and 5 % and more from 6 bits on. Error
-// relative to the signal at 5 bits, grid codebook, normal weights: 0.002461 plain, 0.002413 with
-// least-squares norms, 0.001884 with this search, 0.001876 with 160 trials.
-constexpr int kTrials = 12, kRefinements = 2;
-
-// Where in units of (block's peak / outermost level) the scales lie: few levels pay for clipping
-// the peak, many for leaving it room.
-struct FactorRange {
-  double low, high;
-};
-constexpr FactorRange factors_for(size_t levels) {
-  if (levels <= 4) return {0.5, 1.0};
-  if (levels <= 8) return {0.6, 1.0};
-  if (levels <= 16) return {0.8, 1.1};
-  return {0.9, 1.35};
-}
-
-std::array<float, kTrials> inverse_factors(size_t levels) {
-  const FactorRange range = factors_for(levels);
-  std::array<float, kTrials> inverse;
-  for (int t = 0; t < kTrials; ++t) {
-    const double factor = range.low + (range.high - range.low) * (t + 0.5) / kTrials;
-    inverse[static_cast<size_t>(t)] = static_cast<float>(1 / factor);
-  }
-  return inverse;
-}
 
 // Why a block was refused. `row`, `col`: of its first weight.
 Error refuse_block(std::span<const float> block, int64_t row, int64_t col, float norm) {
@@ -169,12 +140,10 @@ Result<Distortion> encode_rows_on(const BlockKernels& kernels, std::span<const f
                                   int64_t cols, std::span<const float> levels, NormRule rule,
                                   std::span<uint8_t> codes, std::span<uint16_t> norms) {
   const bool search = rule == NormRule::kSearch;
-  const std::array<float, kTrials> factors = inverse_factors(levels.size());
-  const TrialScales trials{.inverse_factors = factors.data(),
-                           .trials = search ? kTrials : 0,
-                           .refinements = search ? kRefinements : 0};
-  return encode_rows_trials(kernels, weights, cols, levels, trials, rule == NormRule::kPlain, codes,
-                            norms);
+  const SearchScales scales(levels.size());
+  return encode_rows_trials(kernels, weights, cols, levels,
+                            search ? scales.trials() : TrialScales{nullptr, 0, 0},
+                            rule == NormRule::kPlain, codes, norms);
 }
 
 Result<Distortion> encode_rows(std::span<const float> weights, int64_t cols,

@@ -163,6 +163,10 @@ INSTANTIATE_TEST_SUITE_P(
                     ProfileCase{Profile::kV5Packed, 5, CodebookKind::kGrid, Variant::kF4},
                     ProfileCase{Profile::kV5Packed, 5, CodebookKind::kOptimal, Variant::kF4},
                     ProfileCase{Profile::kV5Packed, 3, CodebookKind::kGrid, Variant::kF3},
+                    ProfileCase{Profile::kPacked, 6, CodebookKind::kGrid, Variant::kF4},
+                    ProfileCase{Profile::kPacked, 4, CodebookKind::kGrid, Variant::kF4},
+                    ProfileCase{Profile::kPacked, 5, CodebookKind::kGrid, Variant::kF4},
+                    ProfileCase{Profile::kPacked, 7, CodebookKind::kOptimal, Variant::kF4},
                     ProfileCase{Profile::kHlwqQ5, 5, CodebookKind::kWire, Variant::kF7}),
     [](const auto& test) {
       return std::to_string(static_cast<int>(test.param.profile)) + "_" +

@@ -23,10 +23,15 @@ nlohmann::json to_json(const QuantizeReport& report) {
   const auto or_null = [&](double value) {
     return measured ? nlohmann::json(value) : nlohmann::json();
   };
+  nlohmann::json uncovered = nlohmann::json::array();
+  for (const UncoveredMatrix& matrix : report.uncovered)
+    uncovered.push_back({{"tensor", matrix.name}, {"tokens", matrix.tokens}});
   return {
       {"input_bytes", report.input_bytes},
       {"output_bytes", report.output_bytes},
       {"ratio", static_cast<double>(report.input_bytes) / static_cast<double>(report.output_bytes)},
+      {"bits_per_weight", report.bits_per_weight},
+      {"uncovered", uncovered},
       {"tensors", report.tensors},
       {"quantized", report.quantized},
       {"kept", report.kept},
@@ -49,6 +54,15 @@ std::string to_text(const QuantizeReport& report) {
     text +=
         fmt::format("cosine: mean {:.6f}, least {:.6f} ({}); signal to noise {:.2f} dB\n",
                     report.cosine_mean, report.cosine_min, report.cosine_min_name, report.snr_db);
+  if (!report.uncovered.empty()) {
+    constexpr size_t kShown = 8;
+    text += fmt::format("{} matrices saw too little of the text and were rounded plainly:",
+                        report.uncovered.size());
+    for (size_t i = 0; i < std::min(report.uncovered.size(), kShown); ++i)
+      text +=
+          fmt::format("\n  {} ({} tokens)", report.uncovered[i].name, report.uncovered[i].tokens);
+    text += report.uncovered.size() > kShown ? "\n  and others; --json names all\n" : "\n";
+  }
   return text + fmt::format("{:.1f} s, {} MB/s in, at most {} of memory\n", report.seconds,
                             static_cast<int64_t>(static_cast<double>(report.input_bytes) / 1e6 /
                                                  std::max(report.seconds, 1e-3)),

@@ -61,16 +61,18 @@ const LevelGrid* WeightLoader::grid_of(const TensorSource& source) {
   return grids_[levels] = weights_.grids.back().get();
 }
 
-Result<ModelWeights> WeightLoader::load(
-    const NemotronHConfig& config, Backend& backend, ExpertHome& home, int threads,
-    const std::function<void(uint64_t done, uint64_t total)>& progress) {
+Result<ModelWeights> WeightLoader::load(const NemotronHConfig& config, Backend& backend,
+                                        ExpertHome& home, const LoadOptions& options) {
   HLWQ_TRY(place(config, backend, home));
   HLWQ_CHECK(used_.size() == parameters().size());
   std::vector<WeightToRead> weights;
   weights.reserve(used_.size());
-  for (size_t i = 0; i < used_.size(); ++i)
-    weights.push_back({.source = used_[i], .matrix = parameters()[i].form, .device = device_of(i)});
-  HLWQ_TRY(read_weights(weights, backend, threads, progress));
+  for (size_t i = 0; i < used_.size(); ++i) {
+    const PlacedParameter& parameter = parameters()[i];
+    weights.push_back({.source = used_[i], .matrix = parameter.form, .device = device_of(i)});
+    if (options.placed) options.placed(parameter.name, parameter.form);
+  }
+  HLWQ_TRY(read_weights(weights, backend, options.load_threads, options.progress));
   return std::move(weights_);
 }
 

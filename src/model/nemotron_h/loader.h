@@ -11,6 +11,7 @@
 
 #include "base/result.h"
 #include "model/config.h"
+#include "model/model.h"
 #include "model/nemotron_h/placement.h"
 #include "model/nemotron_h/read_weights.h"
 #include "model/tensor_names.h"
@@ -29,10 +30,9 @@ class WeightLoader final : public ParameterPlacer {
   static Result<std::unique_ptr<WeightLoader>> plan(const NemotronHConfig& config,
                                                     const TensorSources& sources);
 
-  // Allocates and reads; once. Errors: as read_weights, kOutOfMemory.
-  [[nodiscard]] Result<ModelWeights> load(
-      const NemotronHConfig& config, Backend& backend, ExpertHome& home, int threads,
-      const std::function<void(uint64_t done, uint64_t total)>& progress);
+  // Allocates and reads, as the options say; once. Errors: as read_weights, kOutOfMemory.
+  [[nodiscard]] Result<ModelWeights> load(const NemotronHConfig& config, Backend& backend,
+                                          ExpertHome& home, const LoadOptions& options);
 
  private:
   explicit WeightLoader(const TensorSources& sources) : sources_(sources) {}
