@@ -21,7 +21,7 @@ void require(bool promise) {
 }
 
 // What the runtime multiplies without looking.
-void check_sizes(const hlwq::NemotronHConfig& config) {
+void check_sizes(const hlwq::ModelConfig& config) {
   const hlwq::MambaShape& m = config.mamba;
   if (config.count(hlwq::LayerKind::kMamba) > 0) {
     require(m.heads > 0 && m.groups > 0 && m.heads % m.groups == 0 && m.kernel > 1);
@@ -42,7 +42,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t bytes) {
   const std::string_view text(reinterpret_cast<const char*>(data), bytes);
   const hlwq::Result<hlwq::Json> json = hlwq::parse_json(text, "input");
   if (!json) return 0;
-  const hlwq::Result<hlwq::NemotronHConfig> config = hlwq::parse_nemotron_h_config(*json, "input");
+  const hlwq::Result<hlwq::ModelConfig> config = hlwq::parse_model_config(*json, "input");
   if (!config) {
     require(config.error().code == hlwq::ErrorCode::kBadHeader ||
             config.error().code == hlwq::ErrorCode::kUnsupported);

@@ -44,7 +44,7 @@ Result<ChatTemplate> compile_template(const Tokenizer& tokenizer, const std::str
 }
 
 std::vector<int32_t> union_of_stop_ids(const GenerationConfig& generation,
-                                       const NemotronHConfig& config,
+                                       const ModelConfig& config,
                                        const Result<Tokenizer>& tokenizer) {
   std::vector<int32_t> ids = generation.stop_ids;
   ids.insert(ids.end(), config.eos.begin(), config.eos.end());
@@ -72,7 +72,7 @@ Result<Engine> Engine::open(const std::string& path, const EngineOptions& option
                             const std::function<void(uint64_t, uint64_t)>& progress) {
   return guarded([&]() -> Result<Engine> {
     HLWQ_TRY_ASSIGN(auto impl, Impl::start(options, path));
-    HLWQ_TRY_ASSIGN(const NemotronHConfig config, read_model_config(path));
+    HLWQ_TRY_ASSIGN(const ModelConfig config, read_model_config(path));
     HLWQ_TRY_ASSIGN(impl->generation, read_generation_config(path));
     const int64_t context = choose_context(options, config);
     HLWQ_TRY_ASSIGN(impl->model,
@@ -125,7 +125,7 @@ Result<std::unique_ptr<Engine::Impl>> Engine::Impl::start(const EngineOptions& o
 }
 
 void Engine::Impl::describe(std::string path, int64_t context) {
-  const NemotronHConfig& config = model->config();
+  const ModelConfig& config = model->config();
   const bool coded = model->coded();
   kv_dtype = default_kv_dtype(coded, *backend);
   info = {.path = std::move(path),

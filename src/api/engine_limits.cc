@@ -14,7 +14,7 @@ constexpr int64_t kDefaultContext = 4096;
 
 }  // namespace
 
-int64_t choose_context(const EngineOptions& options, const NemotronHConfig& config) {
+int64_t choose_context(const EngineOptions& options, const ModelConfig& config) {
   const int64_t most = config.max_positions;
   if (options.context == 0) return most > 0 ? std::min(kDefaultContext, most) : kDefaultContext;
   if (most > 0 && options.context > most)

@@ -10,7 +10,7 @@
 namespace hlwq {
 
 // Tokens. Logs a warning for more than the model was made for.
-[[nodiscard]] int64_t choose_context(const EngineOptions& options, const NemotronHConfig& config);
+[[nodiscard]] int64_t choose_context(const EngineOptions& options, const ModelConfig& config);
 [[nodiscard]] StepLimits step_limits(const EngineOptions& options, int64_t context);
 // Of the sequences that are kept side by side. `device` must outlive the result.
 [[nodiscard]] SequenceBytes sequence_bytes_of(const EngineOptions& options, const Backend& device);

@@ -55,7 +55,7 @@ class Planner {
     PlanInputs inputs{.total_bytes = bytes(memory.total),
                       .used_bytes = bytes(memory.total - memory.free)};
     HLWQ_TRY_ASSIGN(const ModelNeeds needs, measure());
-    const NemotronHConfig& config = needs.config;
+    const ModelConfig& config = needs.config;
     inputs.expert_bytes = bytes(needs.expert_bytes);
     inputs.embedding_bytes = bytes(needs.embedding_bytes);
     inputs.other_bytes = bytes(needs.other_bytes);
@@ -116,7 +116,7 @@ class Planner {
       return measure_synthetic_model(spec, backend_, step_limits(options_, context_),
                                      sequence_bytes_of(options_, backend_));
     }
-    HLWQ_TRY_ASSIGN(const NemotronHConfig config, read_model_config(request_.model));
+    HLWQ_TRY_ASSIGN(const ModelConfig config, read_model_config(request_.model));
     context_ = choose_context(options_, config);
     return measure_model(request_.model, backend_,
                          {.base = options_.base,
@@ -126,7 +126,7 @@ class Planner {
   }
 
   // The shape too.
-  Status add_routing(const NemotronHConfig& config, PlanInputs& inputs) const {
+  Status add_routing(const ModelConfig& config, PlanInputs& inputs) const {
     inputs.routing.batch = request_.batch;
     if (config.count(LayerKind::kMoe) == 0) {
       if (request_.trace.empty()) return {};

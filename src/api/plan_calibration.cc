@@ -24,7 +24,7 @@ constexpr int64_t kMostExpertBytes = int64_t{2} << 30;
 constexpr int64_t kFewSlots = 4;
 
 // Layers of the shortest beginning that has `times` layers of each kind, or as many as there are.
-size_t layers_with(const NemotronHConfig& config, int64_t times) {
+size_t layers_with(const ModelConfig& config, int64_t times) {
   std::map<LayerKind, int64_t> missing;
   for (const LayerConfig& layer : config.layers)
     missing[layer.kind] = std::min(times, missing[layer.kind] + 1);
@@ -34,7 +34,7 @@ size_t layers_with(const NemotronHConfig& config, int64_t times) {
   return layers;
 }
 
-SyntheticSpec beginning_of(const NemotronHConfig& config, size_t layers) {
+SyntheticSpec beginning_of(const ModelConfig& config, size_t layers) {
   SyntheticSpec spec{.config = config,
                      .seed = 0,
                      .skew = 0,
@@ -44,7 +44,7 @@ SyntheticSpec beginning_of(const NemotronHConfig& config, size_t layers) {
 }
 
 // Half the experts in each layer. False: they are the fewest that are like the model's.
-bool halve_experts(NemotronHConfig& config) {
+bool halve_experts(ModelConfig& config) {
   for (const LayerConfig& layer : config.layers) {
     const MoeConfig& moe = layer.moe;
     if (layer.kind == LayerKind::kMoe &&
@@ -154,7 +154,7 @@ class Calibration {
 
 }  // namespace
 
-Result<PlanSpeed> calibrate(Backend& backend, const NemotronHConfig& config,
+Result<PlanSpeed> calibrate(Backend& backend, const ModelConfig& config,
                             const CalibrationOptions& options) {
   const QuietLog quiet;  // of what these models take
   const Calibration calibration(backend, options);

@@ -21,7 +21,7 @@ struct CalibrationOptions {
 // For a model with this configuration whose matrices are coded with 5 bits, at the beginning of its
 // sequences. Of its layers the first few are made, and about twice as many; what they differ by is
 // the time of a layer. Errors: as make_synthetic_model.
-[[nodiscard]] Result<PlanSpeed> calibrate(Backend& backend, const NemotronHConfig& config,
+[[nodiscard]] Result<PlanSpeed> calibrate(Backend& backend, const ModelConfig& config,
                                           const CalibrationOptions& options);
 
 }  // namespace hlwq

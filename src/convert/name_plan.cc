@@ -25,16 +25,16 @@ bool is_fused_experts(const CheckpointTensor& tensor) {
   return dot != std::string_view::npos && name.substr(0, dot).ends_with(".experts");
 }
 
-Result<std::optional<NemotronHConfig>> config_of(const std::string& path) {
+Result<std::optional<ModelConfig>> config_of(const std::string& path) {
   if (!std::filesystem::is_directory(path) || !file_exists(path + "/config.json"))
-    return std::optional<NemotronHConfig>();
+    return std::optional<ModelConfig>();
   auto config = read_model_config(path);
-  if (config) return std::optional<NemotronHConfig>(std::move(*config));
+  if (config) return std::optional<ModelConfig>(std::move(*config));
   if (config.error().code != ErrorCode::kUnsupported)
     return tl::unexpected<Error>(std::move(config).error());
   log(LogLevel::kWarning,
       fmt::format("{}; converting it by names and shapes alone", config.error().message));
-  return std::optional<NemotronHConfig>();
+  return std::optional<ModelConfig>();
 }
 
 }  // namespace

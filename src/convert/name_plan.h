@@ -25,7 +25,7 @@ struct SourceTensor {
 
 // A source opened for conversion.
 struct Source {
-  std::optional<NemotronHConfig> config;         // none: no config.json, or another architecture
+  std::optional<ModelConfig> config;             // none: no config.json, or another architecture
   std::vector<ExpectedTensor> expected;          // empty without a config
   std::unique_ptr<Checkpoint> checkpoint, base;  // base: null when nothing is taken from it
   std::vector<SourceTensor> tensors;             // in the order of the source's files

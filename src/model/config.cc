@@ -228,7 +228,7 @@ void check_product(Fields& fields, std::string_view what, std::span<const int64_
                   fmt::format("{}: {} is larger than {}", what, fmt::join(factors, " x "), most));
 }
 
-void parse_attention(Fields& fields, NemotronHConfig& config) {
+void parse_attention(Fields& fields, ModelConfig& config) {
   AttentionShape& a = config.attention;
   a.heads = fields.integer({"num_attention_heads"}, 32);
   // The published default is 8 when the key is absent; an explicit null means as many as queries.
@@ -244,7 +244,7 @@ void parse_attention(Fields& fields, NemotronHConfig& config) {
         fmt::format("sliding_window is {}, only null is supported", Fields::text(*window)));
 }
 
-void parse_mamba(Fields& fields, NemotronHConfig& config) {
+void parse_mamba(Fields& fields, ModelConfig& config) {
   MambaShape& m = config.mamba;
   m.heads = fields.integer({"mamba_num_heads"}, 128);
   m.head_dim = fields.integer({"mamba_head_dim"}, 64);
@@ -356,7 +356,7 @@ void check_quantization(Fields& fields) {
                   it == quantization->end() ? "absent" : Fields::text(*it)));
 }
 
-void parse_layers(Fields& fields, NemotronHConfig& config) {
+void parse_layers(Fields& fields, ModelConfig& config) {
   const std::vector<LayerKind> kinds = parse_layer_kinds(fields);
   const auto count = [&](LayerKind kind) { return std::count(kinds.begin(), kinds.end(), kind); };
   if (count(LayerKind::kAttention) > 0) parse_attention(fields, config);
@@ -386,12 +386,12 @@ void parse_layers(Fields& fields, NemotronHConfig& config) {
 
 }  // namespace
 
-int64_t NemotronHConfig::count(LayerKind kind) const {
+int64_t ModelConfig::count(LayerKind kind) const {
   return std::count_if(layers.begin(), layers.end(),
                        [&](const LayerConfig& layer) { return layer.kind == kind; });
 }
 
-Result<NemotronHConfig> parse_nemotron_h_config(const Json& file, std::string_view where) {
+Result<ModelConfig> parse_model_config(const Json& file, std::string_view where) {
   if (!file.is_object())
     return fail(ErrorCode::kBadHeader, fmt::format("{}: wanted a JSON object", where));
   // Vision-language packages hold the language model's configuration in an object of its own.
@@ -412,7 +412,7 @@ Result<NemotronHConfig> parse_nemotron_h_config(const Json& file, std::string_vi
   check_architecture(fields);
   HLWQ_TRY(fields.status());
   check_quantization(fields);
-  NemotronHConfig config;
+  ModelConfig config;
   config.vocabulary = fields.integer({"vocab_size"}, 131072);
   config.hidden = fields.integer({"hidden_size"}, 4096);
   config.eps =
@@ -429,10 +429,10 @@ Result<NemotronHConfig> parse_nemotron_h_config(const Json& file, std::string_vi
   return config;
 }
 
-Result<NemotronHConfig> read_model_config(const std::string& folder) {
+Result<ModelConfig> read_model_config(const std::string& folder) {
   const std::string path = folder + "/config.json";
   HLWQ_TRY_ASSIGN(const Json json, read_json_file(path));
-  return parse_nemotron_h_config(json, path);
+  return parse_model_config(json, path);
 }
 
 }  // namespace hlwq

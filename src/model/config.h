@@ -34,7 +34,7 @@ struct LayerConfig {
   MoeConfig moe;          // 'E' layers
 };
 
-struct NemotronHConfig {
+struct ModelConfig {
   int64_t vocabulary = 0, hidden = 0;
   float eps = 1e-5f;
   bool tied_head = false;
@@ -55,8 +55,7 @@ struct NemotronHConfig {
 // Errors: kUnsupported (another architecture, rotary, sliding window, unknown activation or layer
 // letter, FP8/FP4 releases), kBadHeader (missing or contradictory values); each names the key, what
 // was got and what was wanted.
-[[nodiscard]] Result<NemotronHConfig> parse_nemotron_h_config(const Json& config,
-                                                              std::string_view where);
-[[nodiscard]] Result<NemotronHConfig> read_model_config(const std::string& folder);
+[[nodiscard]] Result<ModelConfig> parse_model_config(const Json& config, std::string_view where);
+[[nodiscard]] Result<ModelConfig> read_model_config(const std::string& folder);
 
 }  // namespace hlwq

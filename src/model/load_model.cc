@@ -50,7 +50,7 @@ void add_sources(const Checkpoint& checkpoint, std::span<const LocatedTensor> fo
 // A checkpoint with the forms of its parameters; nothing of the weights has been read. It stays
 // where it is, because its parts point to each other.
 struct OpenedModel {
-  NemotronHConfig config;
+  ModelConfig config;
   std::optional<Checkpoint> checkpoint, base;
   nemotron_h::TensorSources sources;
   std::unique_ptr<nemotron_h::WeightLoader> loader;
@@ -93,7 +93,7 @@ Result<std::unique_ptr<OpenedModel>> open_model(const std::string& path,
 Result<std::unique_ptr<Model>> load_model(const std::string& path, Backend& backend,
                                           const LoadOptions& options) {
   HLWQ_TRY_ASSIGN(const auto opened, open_model(path, options.base));
-  const NemotronHConfig& config = opened->config;
+  const ModelConfig& config = opened->config;
   nemotron_h::WeightLoader& loader = *opened->loader;
   ResidentHome resident;
   ExpertHome& home = options.home == nullptr ? resident : *options.home;

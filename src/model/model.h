@@ -26,7 +26,7 @@ struct StateShape {
   [[nodiscard]] int64_t ssm_floats() const { return mamba.heads * mamba.head_dim * mamba.state; }
 };
 
-[[nodiscard]] StateShape state_shape_of(const NemotronHConfig& config);
+[[nodiscard]] StateShape state_shape_of(const ModelConfig& config);
 
 // Pools of the sequences, indexed by Segment::slot. Borrowed from the runtime.
 struct SequenceMemory {
@@ -64,7 +64,7 @@ using SequenceBytes = std::function<size_t(const StateShape& shape, bool coded, 
 class Model {
  public:
   virtual ~Model() = default;
-  [[nodiscard]] virtual const NemotronHConfig& config() const = 0;
+  [[nodiscard]] virtual const ModelConfig& config() const = 0;
   [[nodiscard]] virtual StateShape state_shape() const = 0;
   // Bytes of weights on the device, bytes of activations.
   [[nodiscard]] virtual size_t weight_bytes() const = 0;

@@ -13,7 +13,7 @@ namespace hlwq {
 
 // Bytes. Where experts are offloaded, the embeddings lie with them.
 struct ModelNeeds {
-  NemotronHConfig config;
+  ModelConfig config;
   bool coded = false;                                             // any coded matrix
   size_t expert_bytes = 0, embedding_bytes = 0, other_bytes = 0;  // of weights
   size_t scratch_bytes = 0;  // of the device, before the weights

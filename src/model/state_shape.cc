@@ -2,7 +2,7 @@
 
 namespace hlwq {
 
-StateShape state_shape_of(const NemotronHConfig& config) {
+StateShape state_shape_of(const ModelConfig& config) {
   return {.mamba_layers = config.count(LayerKind::kMamba),
           .mamba = config.mamba,
           .attention_layers = config.count(LayerKind::kAttention),

@@ -15,7 +15,7 @@
 namespace hlwq {
 namespace {
 
-void add_layers(NemotronHConfig& config, std::string_view pattern, int64_t mlp_width,
+void add_layers(ModelConfig& config, std::string_view pattern, int64_t mlp_width,
                 const MoeConfig& moe) {
   for (const char letter : pattern) {
     LayerConfig layer{.kind = static_cast<LayerKind>(letter), .mlp_width = 0, .moe = {}};
@@ -26,8 +26,8 @@ void add_layers(NemotronHConfig& config, std::string_view pattern, int64_t mlp_w
 }
 
 // config.json of Nemotron-Cascade-2-30B-A3B.
-NemotronHConfig nemotron_30b_a3b() {
-  NemotronHConfig config;
+ModelConfig nemotron_30b_a3b() {
+  ModelConfig config;
   config.vocabulary = 131072;
   config.hidden = 2688;
   config.eps = 1e-5f;
@@ -45,8 +45,8 @@ NemotronHConfig nemotron_30b_a3b() {
 }
 
 // Widths that are no multiples of a block, every kind of layer.
-NemotronHConfig tiny() {
-  NemotronHConfig config;
+ModelConfig tiny() {
+  ModelConfig config;
   config.vocabulary = 512;
   config.hidden = 192;
   config.attention = {.heads = 4, .kv_heads = 2, .head_dim = 32};

@@ -20,7 +20,7 @@ namespace hlwq {
 //   skew=S            S > 0: some experts of each layer are chosen far more often (default 0: even)
 //   layers=K          only the first K layers
 struct SyntheticSpec {
-  NemotronHConfig config;
+  ModelConfig config;
   uint64_t seed = 0;
   double skew = 0;
   int64_t all_layers = 0;  // of the preset, whatever `layers` left of it

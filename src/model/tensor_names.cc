@@ -104,7 +104,7 @@ Result<StoredByName> index_by_canonical_name(const Checkpoint& checkpoint) {
 
 }  // namespace
 
-std::vector<ExpectedTensor> expected_tensors(const NemotronHConfig& config) {
+std::vector<ExpectedTensor> expected_tensors(const ModelConfig& config) {
   TensorLister lister;
   nemotron_h::ModelWeights none;
   nemotron_h::visit_parameters(config, none, lister);

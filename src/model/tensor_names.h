@@ -16,7 +16,7 @@ namespace hlwq {
 
 // Every parameter and persistent buffer, in the order NVIDIA's files have layers; one entry an
 // expert matrix. The head is absent when tied.
-[[nodiscard]] std::vector<ExpectedTensor> expected_tensors(const NemotronHConfig& config);
+[[nodiscard]] std::vector<ExpectedTensor> expected_tensors(const ModelConfig& config);
 
 // A file's spelling in NVIDIA's: drops "language_model.", "model." -> "backbone.",
 // "embedding.weight" -> "embeddings.weight". Fused experts keep their name

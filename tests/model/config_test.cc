@@ -30,12 +30,10 @@ constexpr const char* k30b = R"({
 
 Json published() { return *parse_json(k30b, "config.json"); }
 
-Result<NemotronHConfig> parse(const Json& json) {
-  return parse_nemotron_h_config(json, "config.json");
-}
+Result<ModelConfig> parse(const Json& json) { return parse_model_config(json, "config.json"); }
 
 // A value as JSON text, put under `key`.
-Result<NemotronHConfig> parse_with(const char* key, const char* value) {
+Result<ModelConfig> parse_with(const char* key, const char* value) {
   Json json = published();
   json[key] = *parse_json(value, "value");
   return parse(json);

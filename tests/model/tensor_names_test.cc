@@ -11,8 +11,8 @@ namespace hlwq {
 namespace {
 
 // The published 30B model's shapes.
-NemotronHConfig cascade_30b() {
-  NemotronHConfig config;
+ModelConfig cascade_30b() {
+  ModelConfig config;
   config.vocabulary = 131072;
   config.hidden = 2688;
   config.mamba = {.heads = 64, .head_dim = 64, .groups = 8, .state = 128, .kernel = 4};
@@ -84,7 +84,7 @@ TEST(ExpectedTensors, ShapesOfThe30B) {
 }
 
 TEST(ExpectedTensors, OptionalParts) {
-  NemotronHConfig config = cascade_30b();
+  ModelConfig config = cascade_30b();
   config.layers.resize(6);
   config.layers[1].moe.latent = 1024;
   config.layers[1].moe.shared_width = 0;
@@ -158,7 +158,7 @@ TEST(IgnoredNames, ServingExtras) {
 }
 
 TEST(AllSpellings, ContainEveryFormOfAnExpert) {
-  NemotronHConfig config = cascade_30b();
+  ModelConfig config = cascade_30b();
   config.layers.resize(2);
   const auto expected = expected_tensors(config);
   const auto spellings = all_spellings(expected);

@@ -88,7 +88,7 @@ class FakeModel : public Model {
     return row;
   }
 
-  const NemotronHConfig& config() const override { return config_; }
+  const ModelConfig& config() const override { return config_; }
   StateShape state_shape() const override {
     return {
         .mamba_layers = 1, .mamba = {1, 2, 1, 3, 4}, .attention_layers = 2, .attention = {2, 1, 4}};
@@ -144,7 +144,7 @@ class FakeModel : public Model {
     }
   }
 
-  NemotronHConfig config_;
+  ModelConfig config_;
   uint64_t seed_;
 };
 

@@ -19,7 +19,7 @@ using testing_support::get;
 using testing_support::put;
 using testing_support::TempFolder;
 
-NemotronHConfig config_of(const std::string& spec) { return parse_synthetic_spec(spec)->config; }
+ModelConfig config_of(const std::string& spec) { return parse_synthetic_spec(spec)->config; }
 
 std::vector<int32_t> ids_of(size_t count) {
   std::vector<int32_t> ids(count);
@@ -79,7 +79,7 @@ TEST(RoutingTrace, ThatIsNotFinishedLeavesNothing) {
 }
 
 TEST(RoutingTrace, NeedsLayersOfOneShape) {
-  NemotronHConfig config = config_of("tiny");
+  ModelConfig config = config_of("tiny");
   config.layers.back().moe.experts = 8;
   EXPECT_EQ(routing_shape_of(config).error().code, ErrorCode::kUnsupported);
   config.layers.clear();

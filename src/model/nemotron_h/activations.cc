@@ -8,7 +8,7 @@ namespace hlwq::nemotron_h {
 namespace {
 
 // Largest of each expert dimension over the MoE layers.
-MoeConfig largest_moe(const NemotronHConfig& config) {
+MoeConfig largest_moe(const ModelConfig& config) {
   MoeConfig most;
   for (const LayerConfig& layer : config.layers) {
     most.experts = std::max(most.experts, layer.moe.experts);
@@ -20,7 +20,7 @@ MoeConfig largest_moe(const NemotronHConfig& config) {
   return most;
 }
 
-int64_t mixed_width(const NemotronHConfig& config) {
+int64_t mixed_width(const ModelConfig& config) {
   return std::max(config.mamba.inner(), config.attention.heads * config.attention.head_dim);
 }
 
@@ -32,7 +32,7 @@ struct Part {
   std::string_view what;
 };
 
-std::vector<Part> parts_of(const NemotronHConfig& config) {
+std::vector<Part> parts_of(const ModelConfig& config) {
   const MoeConfig moe = largest_moe(config);
   const AttentionShape& attention = config.attention;
   const int64_t qkv = (attention.heads + 2 * attention.kv_heads) * attention.head_dim;
@@ -51,7 +51,7 @@ std::vector<Part> parts_of(const NemotronHConfig& config) {
 }
 
 // Pairs of a token and an expert in a step.
-size_t choices_of(const NemotronHConfig& config, const StepLimits& limits) {
+size_t choices_of(const ModelConfig& config, const StepLimits& limits) {
   return static_cast<size_t>(limits.tokens * largest_moe(config).experts_used);
 }
 
@@ -86,7 +86,7 @@ size_t ActivationBuffer::bytes() const {
   return x_.bytes() + xq_.bytes() + sx_.bytes() + sum_.bytes();
 }
 
-Result<StepBuffers> StepBuffers::create(Backend& backend, const NemotronHConfig& config,
+Result<StepBuffers> StepBuffers::create(Backend& backend, const ModelConfig& config,
                                         const StepLimits& limits, bool quantized) {
   StepBuffers b;
   for (const Part& part : parts_of(config)) {
@@ -101,8 +101,7 @@ Result<StepBuffers> StepBuffers::create(Backend& backend, const NemotronHConfig&
   return b;
 }
 
-size_t StepBuffers::bytes_for(const NemotronHConfig& config, const StepLimits& limits,
-                              bool quantized) {
+size_t StepBuffers::bytes_for(const ModelConfig& config, const StepLimits& limits, bool quantized) {
   size_t row_bytes = 0;
   for (const Part& part : parts_of(config)) {
     row_bytes += static_cast<size_t>(part.width) * sizeof(float);
@@ -122,7 +121,7 @@ size_t StepBuffers::bytes() const {
   return sum;
 }
 
-ScratchNeeds scratch_needs(const NemotronHConfig& config, const StepLimits& limits) {
+ScratchNeeds scratch_needs(const ModelConfig& config, const StepLimits& limits) {
   const MoeConfig moe = largest_moe(config);
   return {.tokens = limits.tokens,
           .width = std::max(config.hidden, mixed_width(config)),

@@ -41,15 +41,15 @@ struct StepBuffers {
   Buffer routed_ids, routed_weights;  // [tokens, experts_used]
 
   // `quantized`: coded matrices under int8 arithmetic.
-  static Result<StepBuffers> create(Backend& backend, const NemotronHConfig& config,
+  static Result<StepBuffers> create(Backend& backend, const ModelConfig& config,
                                     const StepLimits& limits, bool quantized);
   // What create() allocates.
-  [[nodiscard]] static size_t bytes_for(const NemotronHConfig& config, const StepLimits& limits,
+  [[nodiscard]] static size_t bytes_for(const ModelConfig& config, const StepLimits& limits,
                                         bool quantized);
   [[nodiscard]] size_t bytes() const;
 };
 
 // What a back end must be ready for, from the configuration.
-[[nodiscard]] ScratchNeeds scratch_needs(const NemotronHConfig& config, const StepLimits& limits);
+[[nodiscard]] ScratchNeeds scratch_needs(const ModelConfig& config, const StepLimits& limits);
 
 }  // namespace hlwq::nemotron_h

@@ -9,8 +9,8 @@
 
 namespace hlwq::nemotron_h {
 
-Result<std::unique_ptr<Model>> assemble(Backend& backend, NemotronHConfig config,
-                                        ModelWeights weights, ExpertHome& home, size_t later_bytes,
+Result<std::unique_ptr<Model>> assemble(Backend& backend, ModelConfig config, ModelWeights weights,
+                                        ExpertHome& home, size_t later_bytes,
                                         const StepLimits& limits) {
   LoadedExperts experts{
       .layers = {}, .used = 0, .memory = std::exchange(weights.expert_memory, {})};

@@ -13,7 +13,7 @@ namespace hlwq::nemotron_h {
 
 // `weights` are complete and their experts in memory of `home`; `later_bytes` is what
 // prepare_memory said for these limits. Errors: as ExpertHome::make_runner and NemotronH::create.
-[[nodiscard]] Result<std::unique_ptr<Model>> assemble(Backend& backend, NemotronHConfig config,
+[[nodiscard]] Result<std::unique_ptr<Model>> assemble(Backend& backend, ModelConfig config,
                                                       ModelWeights weights, ExpertHome& home,
                                                       size_t later_bytes, const StepLimits& limits);
 

@@ -6,7 +6,7 @@
 
 namespace hlwq::nemotron_h {
 
-void visit_attention(const NemotronHConfig& config, const std::string& prefix, AttentionWeights& w,
+void visit_attention(const ModelConfig& config, const std::string& prefix, AttentionWeights& w,
                      ParameterVisitor& visitor) {
   const int64_t queries = config.attention.heads * config.attention.head_dim;
   const int64_t keys = config.attention.kv_heads * config.attention.head_dim;

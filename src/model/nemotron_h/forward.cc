@@ -55,7 +55,7 @@ Activation StepContext::normalize(const float* norm, bool coded) const {
   return u;
 }
 
-NemotronH::NemotronH(Backend& backend, NemotronHConfig config, ModelWeights weights,
+NemotronH::NemotronH(Backend& backend, ModelConfig config, ModelWeights weights,
                      std::unique_ptr<ExpertRunner> experts, const StepLimits& limits,
                      StepBuffers buffers)
     : backend_(backend),
@@ -66,7 +66,7 @@ NemotronH::NemotronH(Backend& backend, NemotronHConfig config, ModelWeights weig
       buffers_(std::move(buffers)),
       number_(next_model_number()) {}
 
-Result<std::unique_ptr<Model>> NemotronH::create(Backend& backend, NemotronHConfig config,
+Result<std::unique_ptr<Model>> NemotronH::create(Backend& backend, ModelConfig config,
                                                  ModelWeights weights,
                                                  std::unique_ptr<ExpertRunner> experts,
                                                  const StepLimits& limits) {

@@ -16,12 +16,12 @@ class NemotronH final : public Model {
  public:
   // Allocates the step's buffers; `experts` are the routed experts of every MoE layer. The back end
   // has been made ready for the limits (prepare_memory). Errors: kOutOfMemory.
-  static Result<std::unique_ptr<Model>> create(Backend& backend, NemotronHConfig config,
+  static Result<std::unique_ptr<Model>> create(Backend& backend, ModelConfig config,
                                                ModelWeights weights,
                                                std::unique_ptr<ExpertRunner> experts,
                                                const StepLimits& limits);
 
-  [[nodiscard]] const NemotronHConfig& config() const override { return config_; }
+  [[nodiscard]] const ModelConfig& config() const override { return config_; }
   [[nodiscard]] StateShape state_shape() const override;
   [[nodiscard]] size_t weight_bytes() const override;
   [[nodiscard]] size_t activation_bytes() const override { return buffers_.bytes(); }
@@ -36,7 +36,7 @@ class NemotronH final : public Model {
   }
 
  private:
-  NemotronH(Backend& backend, NemotronHConfig config, ModelWeights weights,
+  NemotronH(Backend& backend, ModelConfig config, ModelWeights weights,
             std::unique_ptr<ExpertRunner> experts, const StepLimits& limits, StepBuffers buffers);
 
   [[nodiscard]] Status check(const StepBatch& step, const SequenceMemory& memory,
@@ -48,7 +48,7 @@ class NemotronH final : public Model {
   void observe_hidden(const StepObserver* observer, int64_t index, F32View hidden);
 
   Backend& backend_;
-  NemotronHConfig config_;
+  ModelConfig config_;
   ModelWeights weights_;
   std::unique_ptr<ExpertRunner> experts_;
   StepLimits limits_;

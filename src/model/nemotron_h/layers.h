@@ -16,7 +16,7 @@ namespace hlwq::nemotron_h {
 // One step, as every layer sees it.
 struct StepContext {
   Backend& backend;
-  const NemotronHConfig& config;
+  const ModelConfig& config;
   const StepBuffers& buffers;
   const StepObserver* observer;  // may be null
   std::span<const Segment> segments;

@@ -11,7 +11,7 @@
 
 namespace hlwq::nemotron_h {
 
-Result<std::unique_ptr<WeightLoader>> WeightLoader::plan(const NemotronHConfig& config,
+Result<std::unique_ptr<WeightLoader>> WeightLoader::plan(const ModelConfig& config,
                                                          const TensorSources& sources) {
   std::unique_ptr<WeightLoader> loader(new WeightLoader(sources));
   HLWQ_TRY(loader->find_forms(config));
@@ -61,7 +61,7 @@ const LevelGrid* WeightLoader::grid_of(const TensorSource& source) {
   return grids_[levels] = weights_.grids.back().get();
 }
 
-Result<ModelWeights> WeightLoader::load(const NemotronHConfig& config, Backend& backend,
+Result<ModelWeights> WeightLoader::load(const ModelConfig& config, Backend& backend,
                                         ExpertHome& home, const LoadOptions& options) {
   HLWQ_TRY(place(config, backend, home));
   HLWQ_CHECK(used_.size() == parameters().size());

@@ -27,11 +27,11 @@ class WeightLoader final : public ParameterPlacer {
  public:
   // Gives every parameter its form, from what the files say of it; reads nothing. `sources` has an
   // entry for every expected tensor. Errors: kUnsupported (dtype), kBadValue (a level table).
-  static Result<std::unique_ptr<WeightLoader>> plan(const NemotronHConfig& config,
+  static Result<std::unique_ptr<WeightLoader>> plan(const ModelConfig& config,
                                                     const TensorSources& sources);
 
   // Allocates and reads, as the options say; once. Errors: as read_weights, kOutOfMemory.
-  [[nodiscard]] Result<ModelWeights> load(const NemotronHConfig& config, Backend& backend,
+  [[nodiscard]] Result<ModelWeights> load(const ModelConfig& config, Backend& backend,
                                           ExpertHome& home, const LoadOptions& options);
 
  private:

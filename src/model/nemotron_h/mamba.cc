@@ -6,7 +6,7 @@
 
 namespace hlwq::nemotron_h {
 
-void visit_mamba(const NemotronHConfig& config, const std::string& prefix, MambaWeights& w,
+void visit_mamba(const ModelConfig& config, const std::string& prefix, MambaWeights& w,
                  ParameterVisitor& visitor) {
   const MambaShape& m = config.mamba;
   visitor.matrix(prefix + "in_proj.weight", m.projected(), config.hidden, w.in_proj);

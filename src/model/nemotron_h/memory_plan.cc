@@ -45,7 +45,7 @@ Status check_limits(const StepLimits& limits) {
 class Plan {
  public:
   // `on_device`: the experts lie there too.
-  Plan(const NemotronHConfig& config, const StepLimits& limits, const WeightBytes& weights,
+  Plan(const ModelConfig& config, const StepLimits& limits, const WeightBytes& weights,
        bool on_device, bool coded, bool integer, const SequenceBytes& sequence_bytes)
       : config_(config),
         limits_(limits),
@@ -95,7 +95,7 @@ class Plan {
     return fits * kPageTokens;
   }
 
-  const NemotronHConfig& config_;
+  const ModelConfig& config_;
   const StepLimits& limits_;
   const WeightBytes& weights_;
   size_t device_weights_;
@@ -119,7 +119,7 @@ Status check_room(const Plan& plan, const Backend& backend, size_t scratch) {
 }
 
 // Returns the bytes it took.
-Result<size_t> reserve_scratch(Backend& backend, const NemotronHConfig& config,
+Result<size_t> reserve_scratch(Backend& backend, const ModelConfig& config,
                                const StepLimits& limits) {
   const size_t before = backend.memory().allocated;
   HLWQ_TRY(backend.reserve(scratch_needs(config, limits)));
@@ -129,7 +129,7 @@ Result<size_t> reserve_scratch(Backend& backend, const NemotronHConfig& config,
 
 }  // namespace
 
-Result<ModelNeeds> measure_needs(Backend& backend, const NemotronHConfig& config,
+Result<ModelNeeds> measure_needs(Backend& backend, const ModelConfig& config,
                                  const StepLimits& limits, const WeightBytes& weights, bool coded,
                                  const SequenceBytes& sequence_bytes) {
   HLWQ_TRY(check_limits(limits));
@@ -146,9 +146,9 @@ Result<ModelNeeds> measure_needs(Backend& backend, const NemotronHConfig& config
       .later_bytes = sum({plan.later(), backend.device() != Device::kHost ? kDriverBytes : 0})};
 }
 
-Result<size_t> prepare_memory(Backend& backend, const NemotronHConfig& config,
-                              const StepLimits& limits, const WeightBytes& weights, bool coded,
-                              ExpertHome& home, const SequenceBytes& sequence_bytes) {
+Result<size_t> prepare_memory(Backend& backend, const ModelConfig& config, const StepLimits& limits,
+                              const WeightBytes& weights, bool coded, ExpertHome& home,
+                              const SequenceBytes& sequence_bytes) {
   HLWQ_TRY(check_limits(limits));
   const bool integer = backend.compute() == Compute::kInt8;
   const bool refuses = backend.device() != Device::kHost;

@@ -17,14 +17,14 @@ namespace hlwq::nemotron_h {
 // the driver takes. Errors:
 // kInvalidArgument (limits), kOutOfMemory, saying what was wanted for what, what is free and what
 // would fit.
-[[nodiscard]] Result<size_t> prepare_memory(Backend& backend, const NemotronHConfig& config,
+[[nodiscard]] Result<size_t> prepare_memory(Backend& backend, const ModelConfig& config,
                                             const StepLimits& limits, const WeightBytes& weights,
                                             bool coded, ExpertHome& home,
                                             const SequenceBytes& sequence_bytes);
 
 // What prepare_memory would find, refusing nothing. Reserves the back end's scratch. Errors:
 // kInvalidArgument (limits), kOutOfMemory (scratch).
-[[nodiscard]] Result<ModelNeeds> measure_needs(Backend& backend, const NemotronHConfig& config,
+[[nodiscard]] Result<ModelNeeds> measure_needs(Backend& backend, const ModelConfig& config,
                                                const StepLimits& limits, const WeightBytes& weights,
                                                bool coded, const SequenceBytes& sequence_bytes);
 

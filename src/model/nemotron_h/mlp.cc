@@ -4,8 +4,8 @@
 
 namespace hlwq::nemotron_h {
 
-void visit_mlp(const NemotronHConfig& config, int64_t width, const std::string& prefix,
-               MlpWeights& w, ParameterVisitor& visitor) {
+void visit_mlp(const ModelConfig& config, int64_t width, const std::string& prefix, MlpWeights& w,
+               ParameterVisitor& visitor) {
   visitor.matrix(prefix + "up_proj.weight", width, config.hidden, w.mlp.up);
   if (config.mlp_bias) visitor.values(prefix + "up_proj.bias", {width}, w.up_bias);
   visitor.matrix(prefix + "down_proj.weight", config.hidden, width, w.mlp.down);

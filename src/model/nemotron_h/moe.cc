@@ -9,7 +9,7 @@
 
 namespace hlwq::nemotron_h {
 
-void visit_moe(const NemotronHConfig& config, const MoeConfig& moe, const std::string& prefix,
+void visit_moe(const ModelConfig& config, const MoeConfig& moe, const std::string& prefix,
                MoeWeights& w, ParameterVisitor& visitor) {
   const int64_t hidden = config.hidden;
   visitor.plain_matrix(prefix + "gate.weight", moe.experts, hidden, w.gate);

@@ -4,8 +4,7 @@
 
 namespace hlwq::nemotron_h {
 
-void visit_parameters(const NemotronHConfig& config, ModelWeights& weights,
-                      ParameterVisitor& visitor) {
+void visit_parameters(const ModelConfig& config, ModelWeights& weights, ParameterVisitor& visitor) {
   visitor.matrix("backbone.embeddings.weight", config.vocabulary, config.hidden,
                  weights.embeddings);
   weights.layers.resize(config.layers.size());

@@ -66,14 +66,14 @@ void ParameterPlacer::experts(const std::string& prefix, int64_t width, int64_t 
   expert_bytes_.push_back(bytes);
 }
 
-Status ParameterPlacer::find_forms(const NemotronHConfig& config) {
+Status ParameterPlacer::find_forms(const ModelConfig& config) {
   tied_ = config.tied_head;
   visit_parameters(config, weights_, *this);
   if (error_) return tl::unexpected<Error>(*error_);
   return {};
 }
 
-Status ParameterPlacer::place(const NemotronHConfig& config, Backend& backend, ExpertHome& home) {
+Status ParameterPlacer::place(const ModelConfig& config, Backend& backend, ExpertHome& home) {
   HLWQ_TRY_ASSIGN(weights_.memory, backend.allocate(other_bytes_, "weights beside the experts"));
   for (size_t layer = 0; layer < expert_bytes_.size(); ++layer) {
     HLWQ_TRY_ASSIGN(Buffer buffer, home.allocate(backend, expert_bytes_[layer],

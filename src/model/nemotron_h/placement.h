@@ -53,11 +53,11 @@ class ParameterPlacer : public ParameterVisitor {
   void refuse(Error error);
 
   // Asks for the form of every parameter of the configuration.
-  [[nodiscard]] Status find_forms(const NemotronHConfig& config);
+  [[nodiscard]] Status find_forms(const ModelConfig& config);
   // Allocates: one buffer an MoE layer for its experts, each a record [up | down] of parts at
   // multiples of kRecordAlign, one for the embeddings, of which a step reads a row a token, where
   // the experts are, and one for everything else. Errors: kOutOfMemory.
-  [[nodiscard]] Status place(const NemotronHConfig& config, Backend& backend, ExpertHome& home);
+  [[nodiscard]] Status place(const ModelConfig& config, Backend& backend, ExpertHome& home);
   // Where parameters()[i] lies.
   [[nodiscard]] Device device_of(size_t i) const { return buffer_of(targets_[i]).device(); }
   [[nodiscard]] const std::vector<PlacedParameter>& parameters() const { return parameters_; }

@@ -85,17 +85,16 @@ class ParameterVisitor {
 
 // Visits all parameters of a model with this configuration and gives `weights` its layers. The
 // head is not visited when it is tied.
-void visit_parameters(const NemotronHConfig& config, ModelWeights& weights,
-                      ParameterVisitor& visitor);
+void visit_parameters(const ModelConfig& config, ModelWeights& weights, ParameterVisitor& visitor);
 
 // Of one mixer; `prefix` is "backbone.layers.{l}.mixer.". Each is beside its forward pass.
-void visit_mamba(const NemotronHConfig& config, const std::string& prefix, MambaWeights& weights,
+void visit_mamba(const ModelConfig& config, const std::string& prefix, MambaWeights& weights,
                  ParameterVisitor& visitor);
-void visit_attention(const NemotronHConfig& config, const std::string& prefix,
+void visit_attention(const ModelConfig& config, const std::string& prefix,
                      AttentionWeights& weights, ParameterVisitor& visitor);
-void visit_mlp(const NemotronHConfig& config, int64_t width, const std::string& prefix,
+void visit_mlp(const ModelConfig& config, int64_t width, const std::string& prefix,
                MlpWeights& weights, ParameterVisitor& visitor);
-void visit_moe(const NemotronHConfig& config, const MoeConfig& moe, const std::string& prefix,
+void visit_moe(const ModelConfig& config, const MoeConfig& moe, const std::string& prefix,
                MoeWeights& weights, ParameterVisitor& visitor);
 
 }  // namespace hlwq::nemotron_h

@@ -137,7 +137,7 @@ class Reader {
 
 }  // namespace
 
-Result<RoutingShape> routing_shape_of(const NemotronHConfig& config) {
+Result<RoutingShape> routing_shape_of(const ModelConfig& config) {
   RoutingShape shape;
   for (const LayerConfig& layer : config.layers) {
     if (layer.kind != LayerKind::kMoe) continue;
@@ -165,7 +165,7 @@ Result<RoutingTrace> read_routing_trace(const std::string& path) {
 }
 
 Result<RoutingRecorder> RoutingRecorder::create(const std::string& path,
-                                                const NemotronHConfig& config) {
+                                                const ModelConfig& config) {
   HLWQ_TRY_ASSIGN(const RoutingShape shape, routing_shape_of(config));
   HLWQ_TRY_ASSIGN(OutputFile file, OutputFile::create(path));
   RoutingRecorder recorder(std::move(file), shape);

@@ -22,7 +22,7 @@ struct RoutingShape {
 };
 
 // Errors: kUnsupported (no MoE layers, layers that differ, more experts than a cache serves).
-[[nodiscard]] Result<RoutingShape> routing_shape_of(const NemotronHConfig& config);
+[[nodiscard]] Result<RoutingShape> routing_shape_of(const ModelConfig& config);
 
 struct RoutingStep {
   bool prompt = false;  // some sequence had more than one token in it
@@ -50,7 +50,7 @@ struct RoutingTrace {
 class RoutingRecorder {
  public:
   // Errors: as routing_shape_of, kIo.
-  static Result<RoutingRecorder> create(const std::string& path, const NemotronHConfig& config);
+  static Result<RoutingRecorder> create(const std::string& path, const ModelConfig& config);
 
   // Valid until the next call and while this stays where it is.
   [[nodiscard]] const StepObserver* begin_step(std::span<const Segment> segments);
