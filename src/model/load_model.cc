@@ -5,11 +5,11 @@
 #include <utility>
 
 #include "io/printable.h"
+#include "model/assemble.h"
+#include "model/loader.h"
+#include "model/memory_plan.h"
 #include "model/model.h"
 #include "model/model_needs.h"
-#include "model/nemotron_h/assemble.h"
-#include "model/nemotron_h/loader.h"
-#include "model/nemotron_h/memory_plan.h"
 #include "model/resident_experts.h"
 #include "model/tensor_names.h"
 
@@ -41,10 +41,10 @@ Status refuse_unknown(const Checkpoint& checkpoint, const std::vector<std::strin
 }
 
 void add_sources(const Checkpoint& checkpoint, std::span<const LocatedTensor> found,
-                 nemotron_h::TensorSources& sources) {
+                 TensorSources& sources) {
   for (const LocatedTensor& located : found)
     sources.try_emplace(located.expected->name,
-                        nemotron_h::TensorSource{&checkpoint, located.stored, located.slice});
+                        TensorSource{&checkpoint, located.stored, located.slice});
 }
 
 // A checkpoint with the forms of its parameters; nothing of the weights has been read. It stays
@@ -52,8 +52,8 @@ void add_sources(const Checkpoint& checkpoint, std::span<const LocatedTensor> fo
 struct OpenedModel {
   ModelConfig config;
   std::optional<Checkpoint> checkpoint, base;
-  nemotron_h::TensorSources sources;
-  std::unique_ptr<nemotron_h::WeightLoader> loader;
+  TensorSources sources;
+  std::unique_ptr<WeightLoader> loader;
 };
 
 Result<std::unique_ptr<OpenedModel>> open_model(const std::string& path,
@@ -84,7 +84,7 @@ Result<std::unique_ptr<OpenedModel>> open_model(const std::string& path,
                     base_path.empty()
                         ? "--base DIR (the checkpoint this one was made from) can supply them"
                         : fmt::format("the base {} lacks them too", base_path)));
-  HLWQ_TRY_ASSIGN(model->loader, nemotron_h::WeightLoader::plan(model->config, model->sources));
+  HLWQ_TRY_ASSIGN(model->loader, WeightLoader::plan(model->config, model->sources));
   return model;
 }
 
@@ -94,21 +94,21 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, Backend& back
                                           const LoadOptions& options) {
   HLWQ_TRY_ASSIGN(const auto opened, open_model(path, options.base));
   const ModelConfig& config = opened->config;
-  nemotron_h::WeightLoader& loader = *opened->loader;
+  WeightLoader& loader = *opened->loader;
   ResidentHome resident;
   ExpertHome& home = options.home == nullptr ? resident : *options.home;
   HLWQ_TRY_ASSIGN(const size_t later,
-                  nemotron_h::prepare_memory(backend, config, options.limits, loader.bytes(),
-                                             loader.coded(), home, options.sequence_bytes));
-  HLWQ_TRY_ASSIGN(nemotron_h::ModelWeights weights, loader.load(config, backend, home, options));
-  return nemotron_h::assemble(backend, config, std::move(weights), home, later, options.limits);
+                  prepare_memory(backend, config, options.limits, loader.bytes(), loader.coded(),
+                                 home, options.sequence_bytes));
+  HLWQ_TRY_ASSIGN(ModelWeights weights, loader.load(config, backend, home, options));
+  return assemble(backend, config, std::move(weights), home, later, options.limits);
 }
 
 Result<ModelNeeds> measure_model(const std::string& path, Backend& backend,
                                  const LoadOptions& options) {
   HLWQ_TRY_ASSIGN(const auto opened, open_model(path, options.base));
-  return nemotron_h::measure_needs(backend, opened->config, options.limits, opened->loader->bytes(),
-                                   opened->loader->coded(), options.sequence_bytes);
+  return measure_needs(backend, opened->config, options.limits, opened->loader->bytes(),
+                       opened->loader->coded(), options.sequence_bytes);
 }
 
 }  // namespace hlwq

@@ -7,10 +7,10 @@
 #include <utility>
 
 #include "io/printable.h"
-#include "model/nemotron_h/assemble.h"
-#include "model/nemotron_h/memory_plan.h"
-#include "model/nemotron_h/synthetic_weights.h"
+#include "model/assemble.h"
+#include "model/memory_plan.h"
 #include "model/resident_experts.h"
+#include "model/synthetic_weights.h"
 
 namespace hlwq {
 namespace {
@@ -127,22 +127,21 @@ Result<std::unique_ptr<Model>> make_synthetic_model(const SyntheticSpec& spec, B
                                                     const StepLimits& limits,
                                                     const SequenceBytes& sequence_bytes,
                                                     ExpertHome* given) {
-  HLWQ_TRY_ASSIGN(const auto weights, nemotron_h::SyntheticWeights::plan(spec));
+  HLWQ_TRY_ASSIGN(const auto weights, SyntheticWeights::plan(spec));
   ResidentHome resident;
   ExpertHome& home = given == nullptr ? resident : *given;
-  HLWQ_TRY_ASSIGN(const size_t later,
-                  nemotron_h::prepare_memory(backend, spec.config, limits, weights->bytes(),
-                                             weights->coded(), home, sequence_bytes));
-  HLWQ_TRY_ASSIGN(nemotron_h::ModelWeights made, weights->make(backend, home));
-  return nemotron_h::assemble(backend, spec.config, std::move(made), home, later, limits);
+  HLWQ_TRY_ASSIGN(const size_t later, prepare_memory(backend, spec.config, limits, weights->bytes(),
+                                                     weights->coded(), home, sequence_bytes));
+  HLWQ_TRY_ASSIGN(ModelWeights made, weights->make(backend, home));
+  return assemble(backend, spec.config, std::move(made), home, later, limits);
 }
 
 Result<ModelNeeds> measure_synthetic_model(const SyntheticSpec& spec, Backend& backend,
                                            const StepLimits& limits,
                                            const SequenceBytes& sequence_bytes) {
-  HLWQ_TRY_ASSIGN(const auto weights, nemotron_h::SyntheticWeights::plan(spec));
-  return nemotron_h::measure_needs(backend, spec.config, limits, weights->bytes(), weights->coded(),
-                                   sequence_bytes);
+  HLWQ_TRY_ASSIGN(const auto weights, SyntheticWeights::plan(spec));
+  return measure_needs(backend, spec.config, limits, weights->bytes(), weights->coded(),
+                       sequence_bytes);
 }
 
 }  // namespace hlwq

@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "io/printable.h"
-#include "model/nemotron_h/weights.h"
+#include "model/weights.h"
 
 namespace hlwq {
 namespace {
@@ -18,7 +18,7 @@ constexpr std::string_view kWrapper = "language_model.";
 constexpr std::string_view kExperts = ".mixer.experts.";
 
 // Collects names and shapes; the weights it is shown stay empty.
-class TensorLister final : public nemotron_h::ParameterVisitor {
+class TensorLister final : public ParameterVisitor {
  public:
   void matrix(const std::string& name, int64_t rows, int64_t cols, Matrix&) override {
     tensors.push_back({name, {rows, cols}});
@@ -106,8 +106,8 @@ Result<StoredByName> index_by_canonical_name(const Checkpoint& checkpoint) {
 
 std::vector<ExpectedTensor> expected_tensors(const ModelConfig& config) {
   TensorLister lister;
-  nemotron_h::ModelWeights none;
-  nemotron_h::visit_parameters(config, none, lister);
+  ModelWeights none;
+  visit_parameters(config, none, lister);
   return std::move(lister.tensors);
 }
 

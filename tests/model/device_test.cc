@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "base/log.h"
-#include "model/nemotron_h/read_weights.h"
-#include "model/nemotron_h/step_key.h"
+#include "model/read_weights.h"
+#include "model/step_key.h"
 #include "model/synthetic.h"
 #include "tests/model/model_under_test.h"
 #include "tests/model/quantized_checkpoint.h"
@@ -38,7 +38,7 @@ TEST(ReadWeights, ThroughStagingOfAnySize) {
     ASSERT_TRUE(checkpoint) << checkpoint.error().message;
     const auto grid = snap_to_grid(codebook(CodebookKind::kGrid, 5));
     ASSERT_TRUE(grid);
-    std::vector<nemotron_h::WeightToRead> weights;
+    std::vector<WeightToRead> weights;
     for (const CheckpointTensor& tensor : checkpoint->tensors()) {
       if (tensor.shape.size() != 2) continue;
       Matrix form{.rows = tensor.shape[0], .cols = tensor.shape[1], .dtype = tensor.dtype};
@@ -51,13 +51,13 @@ TEST(ReadWeights, ThroughStagingOfAnySize) {
     ASSERT_GT(weights.size(), 20u);
     const auto read = [&](Backend& backend, int64_t staging) {
       std::vector<Buffer> memory;
-      for (nemotron_h::WeightToRead& weight : weights) {
+      for (WeightToRead& weight : weights) {
         memory.push_back(*backend.allocate(weight.matrix.bytes(), "test"));
         weight.matrix.data = memory.back().data();
         weight.device = memory.back().device();
       }
       uint64_t done = 0, total = 0;
-      const Status status = nemotron_h::read_weights(
+      const Status status = read_weights(
           weights, backend, 2,
           [&](uint64_t now, uint64_t of) {
             EXPECT_GT(now, done);
@@ -145,9 +145,7 @@ TEST(StepKey, TellsStepsApart) {
   std::vector<Segment> segments = {{0, 1, 5, 0}, {1, 1, 9, 1}};
   std::vector<int64_t> rows = {0, 1};
   uint64_t model = 1;
-  const auto key = [&] {
-    return nemotron_h::step_key(model, {ids, segments, rows}, {conv, ssm, kv}, logits);
-  };
+  const auto key = [&] { return step_key(model, {ids, segments, rows}, {conv, ssm, kv}, logits); };
   const uint64_t first = key();
   EXPECT_NE(first, 0u);
   ids = {7, 8};

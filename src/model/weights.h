@@ -12,7 +12,7 @@
 #include "ops/matrix.h"
 #include "tensor/buffer.h"
 
-namespace hlwq::nemotron_h {
+namespace hlwq {
 
 // Vectors are FP32 whatever the file has; a null pointer is a bias the configuration does not have.
 struct MambaWeights {
@@ -97,4 +97,4 @@ void visit_mlp(const ModelConfig& config, int64_t width, const std::string& pref
 void visit_moe(const ModelConfig& config, const MoeConfig& moe, const std::string& prefix,
                MoeWeights& weights, ParameterVisitor& visitor);
 
-}  // namespace hlwq::nemotron_h
+}  // namespace hlwq

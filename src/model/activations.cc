@@ -1,10 +1,10 @@
-#include "model/nemotron_h/activations.h"
+#include "model/activations.h"
 
 #include <algorithm>
 #include <array>
 #include <vector>
 
-namespace hlwq::nemotron_h {
+namespace hlwq {
 namespace {
 
 // Largest of each expert dimension over the MoE layers.
@@ -135,4 +135,4 @@ ScratchNeeds scratch_needs(const ModelConfig& config, const StepLimits& limits) 
           .mamba = config.mamba};
 }
 
-}  // namespace hlwq::nemotron_h
+}  // namespace hlwq

@@ -1,8 +1,8 @@
 #include <string>
 
-#include "model/nemotron_h/weights.h"
+#include "model/weights.h"
 
-namespace hlwq::nemotron_h {
+namespace hlwq {
 
 void visit_parameters(const ModelConfig& config, ModelWeights& weights, ParameterVisitor& visitor) {
   visitor.matrix("backbone.embeddings.weight", config.vocabulary, config.hidden,
@@ -34,4 +34,4 @@ void visit_parameters(const ModelConfig& config, ModelWeights& weights, Paramete
     visitor.matrix("lm_head.weight", config.vocabulary, config.hidden, weights.head);
 }
 
-}  // namespace hlwq::nemotron_h
+}  // namespace hlwq

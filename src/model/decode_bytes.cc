@@ -1,11 +1,11 @@
-// NemotronH::decode_bytes: what a decode step must move, for rooflines.
+// LayerStack::decode_bytes: what a decode step must move, for rooflines.
 
 #include <cmath>
 #include <variant>
 
-#include "model/nemotron_h/forward.h"
+#include "model/layer_stack.h"
 
-namespace hlwq::nemotron_h {
+namespace hlwq {
 namespace {
 
 // Experts that at least one of `sequences` tokens chooses, when every choice is as likely.
@@ -17,7 +17,7 @@ double experts_met(const MoeConfig& moe, int64_t sequences) {
 
 }  // namespace
 
-int64_t NemotronH::decode_bytes(int64_t sequences) const {
+int64_t LayerStack::decode_bytes(int64_t sequences) const {
   double bytes = static_cast<double>(weights_.memory.bytes());
   // Of the embeddings a step reads a row a token.
   const auto embeddings = static_cast<double>(weights_.embeddings.bytes());
@@ -33,4 +33,4 @@ int64_t NemotronH::decode_bytes(int64_t sequences) const {
   return std::llround(bytes);
 }
 
-}  // namespace hlwq::nemotron_h
+}  // namespace hlwq

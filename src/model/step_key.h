@@ -5,7 +5,7 @@
 
 #include "model/model.h"
 
-namespace hlwq::nemotron_h {
+namespace hlwq {
 
 // 0 for steps that are not worth recording: those with more than one token of a sequence. Else a
 // hash of everything that the calls of the step depend on: model, number of tokens, rows of logits,
@@ -13,4 +13,4 @@ namespace hlwq::nemotron_h {
 [[nodiscard]] uint64_t step_key(uint64_t model_number, const StepBatch& step,
                                 const SequenceMemory& memory, const MutF32View& logits);
 
-}  // namespace hlwq::nemotron_h
+}  // namespace hlwq

@@ -6,10 +6,10 @@
 #include "model/expert_home.h"
 #include "model/model.h"
 #include "model/model_needs.h"
-#include "model/nemotron_h/placement.h"
+#include "model/placement.h"
 #include "ops/backend.h"
 
-namespace hlwq::nemotron_h {
+namespace hlwq {
 
 // Checks the limits, reserves the back end's scratch and logs one line that says what will lie
 // where. Where the device is not the host, refuses what it has no room for. Returns the bytes of
@@ -28,4 +28,4 @@ namespace hlwq::nemotron_h {
                                                const StepLimits& limits, const WeightBytes& weights,
                                                bool coded, const SequenceBytes& sequence_bytes);
 
-}  // namespace hlwq::nemotron_h
+}  // namespace hlwq

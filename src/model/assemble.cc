@@ -1,13 +1,13 @@
-#include "model/nemotron_h/assemble.h"
+#include "model/assemble.h"
 
 #include <algorithm>
 #include <utility>
 #include <variant>
 #include <vector>
 
-#include "model/nemotron_h/forward.h"
+#include "model/layer_stack.h"
 
-namespace hlwq::nemotron_h {
+namespace hlwq {
 
 Result<std::unique_ptr<Model>> assemble(Backend& backend, ModelConfig config, ModelWeights weights,
                                         ExpertHome& home, size_t later_bytes,
@@ -20,8 +20,8 @@ Result<std::unique_ptr<Model>> assemble(Backend& backend, ModelConfig config, Mo
       experts.used = std::max(experts.used, config.layers[l].moe.experts_used);
     }
   HLWQ_TRY_ASSIGN(auto runner, home.make_runner(backend, std::move(experts), later_bytes));
-  return NemotronH::create(backend, std::move(config), std::move(weights), std::move(runner),
-                           limits);
+  return LayerStack::create(backend, std::move(config), std::move(weights), std::move(runner),
+                            limits);
 }
 
-}  // namespace hlwq::nemotron_h
+}  // namespace hlwq

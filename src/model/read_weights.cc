@@ -1,4 +1,4 @@
-#include "model/nemotron_h/read_weights.h"
+#include "model/read_weights.h"
 
 #include <fmt/format.h>
 
@@ -16,7 +16,7 @@
 #include "io/printable.h"
 #include "quant/layout.h"
 
-namespace hlwq::nemotron_h {
+namespace hlwq {
 namespace {
 
 // Weights one piece of work reads at a time: large enough for the disk, small enough that the
@@ -254,4 +254,4 @@ Status read_weights(std::vector<WeightToRead> weights, Backend& backend, int thr
   return reader.read(staged, plan.parts.size());
 }
 
-}  // namespace hlwq::nemotron_h
+}  // namespace hlwq

@@ -5,13 +5,13 @@
 #include <span>
 
 #include "base/result.h"
+#include "model/activations.h"
 #include "model/expert_runner.h"
 #include "model/model.h"
-#include "model/nemotron_h/activations.h"
-#include "model/nemotron_h/weights.h"
+#include "model/weights.h"
 #include "ops/backend.h"
 
-namespace hlwq::nemotron_h {
+namespace hlwq {
 
 // One step, as every layer sees it.
 struct StepContext {
@@ -54,4 +54,4 @@ void run_mlp(const StepContext& step, const MlpWeights& weights, const float* no
                              const MoeWeights& weights, const float* norm, int64_t layer,
                              int64_t moe_layer, ExpertRunner& experts);
 
-}  // namespace hlwq::nemotron_h
+}  // namespace hlwq

@@ -12,10 +12,10 @@
 #include "base/result.h"
 #include "model/config.h"
 #include "model/expert_home.h"
-#include "model/nemotron_h/weights.h"
+#include "model/weights.h"
 #include "ops/backend.h"
 
-namespace hlwq::nemotron_h {
+namespace hlwq {
 
 // One parameter with its form: rows, columns, type, grid and layout; `data` once it is placed.
 struct PlacedParameter {
@@ -90,4 +90,4 @@ class ParameterPlacer : public ParameterVisitor {
   std::optional<Error> error_;
 };
 
-}  // namespace hlwq::nemotron_h
+}  // namespace hlwq

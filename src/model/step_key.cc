@@ -1,8 +1,8 @@
-#include "model/nemotron_h/step_key.h"
+#include "model/step_key.h"
 
 #include "base/random.h"
 
-namespace hlwq::nemotron_h {
+namespace hlwq {
 namespace {
 
 class Hash {
@@ -44,4 +44,4 @@ uint64_t step_key(uint64_t model_number, const StepBatch& step, const SequenceMe
   return hash.value() == 0 ? 1 : hash.value();
 }
 
-}  // namespace hlwq::nemotron_h
+}  // namespace hlwq

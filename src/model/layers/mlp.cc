@@ -1,8 +1,8 @@
 // Layers '-': a dense two-matrix MLP with squared ReLU, no gate.
 
-#include "model/nemotron_h/layers.h"
+#include "model/layers/layers.h"
 
-namespace hlwq::nemotron_h {
+namespace hlwq {
 
 void visit_mlp(const ModelConfig& config, int64_t width, const std::string& prefix, MlpWeights& w,
                ParameterVisitor& visitor) {
@@ -21,4 +21,4 @@ void run_mlp(const StepContext& step, const MlpWeights& w, const float* norm) {
                     .accumulate = true});
 }
 
-}  // namespace hlwq::nemotron_h
+}  // namespace hlwq

@@ -13,7 +13,7 @@
 // Mamba: time steps between 0.001 and 0.1 and decays between -1 and -16, as at the start of
 // training.
 
-#include "model/nemotron_h/synthetic_weights.h"
+#include "model/synthetic_weights.h"
 
 #include <fmt/format.h>
 
@@ -33,7 +33,7 @@
 #include "quant/codebook.h"
 #include "quant/layout.h"
 
-namespace hlwq::nemotron_h {
+namespace hlwq {
 namespace {
 
 constexpr int kBits = 5;
@@ -190,4 +190,4 @@ void SyntheticWeights::fill_values(const PlacedParameter& parameter, uint64_t se
                  parameter.form.bytes());
 }
 
-}  // namespace hlwq::nemotron_h
+}  // namespace hlwq

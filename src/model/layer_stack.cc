@@ -2,7 +2,7 @@
 //   x = embeddings[ids];  x += mixer_l( rmsnorm(x, norm_l) ) for each layer;
 //   logits = rmsnorm(x, norm_f) headᵀ for the rows asked for.
 
-#include "model/nemotron_h/forward.h"
+#include "model/layer_stack.h"
 
 #include <fmt/format.h>
 
@@ -13,10 +13,10 @@
 #include <variant>
 
 #include "base/check.h"
-#include "model/nemotron_h/layers.h"
-#include "model/nemotron_h/step_key.h"
+#include "model/layers/layers.h"
+#include "model/step_key.h"
 
-namespace hlwq::nemotron_h {
+namespace hlwq {
 namespace {
 
 uint64_t next_model_number() {
@@ -55,9 +55,9 @@ Activation StepContext::normalize(const float* norm, bool coded) const {
   return u;
 }
 
-NemotronH::NemotronH(Backend& backend, ModelConfig config, ModelWeights weights,
-                     std::unique_ptr<ExpertRunner> experts, const StepLimits& limits,
-                     StepBuffers buffers)
+LayerStack::LayerStack(Backend& backend, ModelConfig config, ModelWeights weights,
+                       std::unique_ptr<ExpertRunner> experts, const StepLimits& limits,
+                       StepBuffers buffers)
     : backend_(backend),
       config_(std::move(config)),
       weights_(std::move(weights)),
@@ -66,26 +66,26 @@ NemotronH::NemotronH(Backend& backend, ModelConfig config, ModelWeights weights,
       buffers_(std::move(buffers)),
       number_(next_model_number()) {}
 
-Result<std::unique_ptr<Model>> NemotronH::create(Backend& backend, ModelConfig config,
-                                                 ModelWeights weights,
-                                                 std::unique_ptr<ExpertRunner> experts,
-                                                 const StepLimits& limits) {
+Result<std::unique_ptr<Model>> LayerStack::create(Backend& backend, ModelConfig config,
+                                                  ModelWeights weights,
+                                                  std::unique_ptr<ExpertRunner> experts,
+                                                  const StepLimits& limits) {
   const bool quantized = weights.coded && backend.compute() == Compute::kInt8;
   HLWQ_TRY_ASSIGN(StepBuffers buffers, StepBuffers::create(backend, config, limits, quantized));
-  return std::unique_ptr<Model>(new NemotronH(backend, std::move(config), std::move(weights),
-                                              std::move(experts), limits, std::move(buffers)));
+  return std::unique_ptr<Model>(new LayerStack(backend, std::move(config), std::move(weights),
+                                               std::move(experts), limits, std::move(buffers)));
 }
 
-StateShape NemotronH::state_shape() const { return state_shape_of(config_); }
+StateShape LayerStack::state_shape() const { return state_shape_of(config_); }
 
-size_t NemotronH::weight_bytes() const {
+size_t LayerStack::weight_bytes() const {
   const Buffer& embeddings = weights_.embedding_memory;
   return weights_.memory.bytes() + experts_->device_bytes() +
          (embeddings.device() == backend_.device() ? embeddings.bytes() : 0);
 }
 
-Status NemotronH::check(const StepBatch& step, const SequenceMemory& memory,
-                        const MutF32View& logits) const {
+Status LayerStack::check(const StepBatch& step, const SequenceMemory& memory,
+                         const MutF32View& logits) const {
   const auto tokens = static_cast<int64_t>(step.ids.size());
   if (tokens < 1 || tokens > limits_.tokens)
     return fail(ErrorCode::kInvalidArgument,
@@ -114,8 +114,8 @@ Status NemotronH::check(const StepBatch& step, const SequenceMemory& memory,
   return {};
 }
 
-Status NemotronH::run_layers(const StepBatch& step, const SequenceMemory& memory,
-                             const StepObserver* observer) {
+Status LayerStack::run_layers(const StepBatch& step, const SequenceMemory& memory,
+                              const StepObserver* observer) {
   const StepContext context{.backend = backend_,
                             .config = config_,
                             .buffers = buffers_,
@@ -145,8 +145,8 @@ Status NemotronH::run_layers(const StepBatch& step, const SequenceMemory& memory
   return {};
 }
 
-void NemotronH::run_head(std::span<const int64_t> logit_rows, int64_t tokens, MutF32View logits,
-                         const StepObserver* observer) {
+void LayerStack::run_head(std::span<const int64_t> logit_rows, int64_t tokens, MutF32View logits,
+                          const StepObserver* observer) {
   const int64_t hidden = config_.hidden;
   const bool coded = weights_.head.coded();
   const F32View x = dense(buffers_.residual.data(), tokens, hidden);
@@ -189,8 +189,8 @@ void NemotronH::run_head(std::span<const int64_t> logit_rows, int64_t tokens, Mu
   backend_.project({.x = u, .projections = head});
 }
 
-Status NemotronH::forward(const StepBatch& step, const SequenceMemory& memory, MutF32View logits,
-                          const StepObserver* observer) {
+Status LayerStack::forward(const StepBatch& step, const SequenceMemory& memory, MutF32View logits,
+                           const StepObserver* observer) {
   HLWQ_TRY(check(step, memory, logits));
   const auto issue = [&]() -> Status {
     HLWQ_TRY(run_layers(step, memory, observer));
@@ -203,7 +203,7 @@ Status NemotronH::forward(const StepBatch& step, const SequenceMemory& memory, M
   return backend_.run_step({.ids = step.ids, .segments = step.segments}, key, std::ref(issue));
 }
 
-Status NemotronH::check_finite() {
+Status LayerStack::check_finite() {
   const bool elsewhere = experts_->take_non_finite();  // both flags are cleared
   if (!backend_.take_non_finite() && !elsewhere) return {};
   return fail(ErrorCode::kBadValue,
@@ -211,9 +211,9 @@ Status NemotronH::check_finite() {
               "weight); its sequences cannot go on");
 }
 
-void NemotronH::observe_hidden(const StepObserver* observer, int64_t index, F32View hidden) {
+void LayerStack::observe_hidden(const StepObserver* observer, int64_t index, F32View hidden) {
   if (observer != nullptr && observer->hidden)
     observer->hidden(index, observed_rows_.read(backend_, hidden));
 }
 
-}  // namespace hlwq::nemotron_h
+}  // namespace hlwq

@@ -10,7 +10,7 @@
 #include "ops/backend.h"
 #include "tensor/buffer.h"
 
-namespace hlwq::nemotron_h {
+namespace hlwq {
 
 // FP32 rows of at most `width` floats, and their int8 form when coded matrices read them.
 class ActivationBuffer {
@@ -52,4 +52,4 @@ struct StepBuffers {
 // What a back end must be ready for, from the configuration.
 [[nodiscard]] ScratchNeeds scratch_needs(const ModelConfig& config, const StepLimits& limits);
 
-}  // namespace hlwq::nemotron_h
+}  // namespace hlwq

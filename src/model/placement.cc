@@ -1,4 +1,4 @@
-#include "model/nemotron_h/placement.h"
+#include "model/placement.h"
 
 #include <fmt/format.h>
 
@@ -9,7 +9,7 @@
 #include "base/checked.h"
 #include "quant/layout.h"
 
-namespace hlwq::nemotron_h {
+namespace hlwq {
 
 WeightBytes ParameterPlacer::bytes() const {
   return {.experts = std::accumulate(expert_bytes_.begin(), expert_bytes_.end(), size_t{0}),
@@ -109,4 +109,4 @@ Status ParameterPlacer::place(const ModelConfig& config, Backend& backend, Exper
   return {};
 }
 
-}  // namespace hlwq::nemotron_h
+}  // namespace hlwq

@@ -12,12 +12,12 @@
 #include "base/result.h"
 #include "model/config.h"
 #include "model/model.h"
-#include "model/nemotron_h/placement.h"
-#include "model/nemotron_h/read_weights.h"
+#include "model/placement.h"
+#include "model/read_weights.h"
 #include "model/tensor_names.h"
 #include "ops/backend.h"
 
-namespace hlwq::nemotron_h {
+namespace hlwq {
 
 using TensorSources = std::unordered_map<std::string, TensorSource>;  // by NVIDIA's names
 
@@ -47,4 +47,4 @@ class WeightLoader final : public ParameterPlacer {
   std::vector<TensorSource> used_;  // of each parameter
 };
 
-}  // namespace hlwq::nemotron_h
+}  // namespace hlwq

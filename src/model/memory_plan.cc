@@ -1,4 +1,4 @@
-#include "model/nemotron_h/memory_plan.h"
+#include "model/memory_plan.h"
 
 #include <fmt/format.h>
 
@@ -9,9 +9,9 @@
 #include "base/checked.h"
 #include "base/log.h"
 #include "base/units.h"
-#include "model/nemotron_h/activations.h"
+#include "model/activations.h"
 
-namespace hlwq::nemotron_h {
+namespace hlwq {
 namespace {
 
 constexpr size_t kMost = std::numeric_limits<size_t>::max();
@@ -174,4 +174,4 @@ Result<size_t> prepare_memory(Backend& backend, const ModelConfig& config, const
   return sum({plan.later(), refuses ? kDriverBytes : 0});
 }
 
-}  // namespace hlwq::nemotron_h
+}  // namespace hlwq

@@ -7,11 +7,11 @@
 #include <string>
 
 #include "base/result.h"
-#include "model/nemotron_h/placement.h"
+#include "model/placement.h"
 #include "model/synthetic.h"
 #include "ops/backend.h"
 
-namespace hlwq::nemotron_h {
+namespace hlwq {
 
 class SyntheticWeights final : public ParameterPlacer {
  public:
@@ -39,4 +39,4 @@ class SyntheticWeights final : public ParameterPlacer {
   double level_deviation_ = 0;       // of the levels when every code is as likely
 };
 
-}  // namespace hlwq::nemotron_h
+}  // namespace hlwq

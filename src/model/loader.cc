@@ -1,4 +1,4 @@
-#include "model/nemotron_h/loader.h"
+#include "model/loader.h"
 
 #include <fmt/format.h>
 
@@ -9,7 +9,7 @@
 #include "io/printable.h"
 #include "quant/layout.h"
 
-namespace hlwq::nemotron_h {
+namespace hlwq {
 
 Result<std::unique_ptr<WeightLoader>> WeightLoader::plan(const ModelConfig& config,
                                                          const TensorSources& sources) {
@@ -76,4 +76,4 @@ Result<ModelWeights> WeightLoader::load(const ModelConfig& config, Backend& back
   return std::move(weights_);
 }
 
-}  // namespace hlwq::nemotron_h
+}  // namespace hlwq

@@ -9,7 +9,7 @@
 #include "format/checkpoint.h"
 #include "ops/backend.h"
 
-namespace hlwq::nemotron_h {
+namespace hlwq {
 
 // Where one parameter is read from.
 struct TensorSource {
@@ -39,4 +39,4 @@ inline constexpr int64_t kStagingBytes = int64_t{1} << 30;
     const std::function<void(uint64_t done, uint64_t total)>& progress,
     int64_t staging_bytes = kStagingBytes);
 
-}  // namespace hlwq::nemotron_h
+}  // namespace hlwq

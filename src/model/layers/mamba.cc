@@ -2,9 +2,9 @@
 
 #include <array>
 
-#include "model/nemotron_h/layers.h"
+#include "model/layers/layers.h"
 
-namespace hlwq::nemotron_h {
+namespace hlwq {
 
 void visit_mamba(const ModelConfig& config, const std::string& prefix, MambaWeights& w,
                  ParameterVisitor& visitor) {
@@ -51,4 +51,4 @@ void run_mamba(const StepContext& step, const MambaWeights& w, const float* norm
   step.backend.project({.x = mixed, .projections = out});
 }
 
-}  // namespace hlwq::nemotron_h
+}  // namespace hlwq

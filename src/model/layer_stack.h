@@ -4,15 +4,15 @@
 #include <memory>
 #include <span>
 
+#include "model/activations.h"
 #include "model/expert_runner.h"
 #include "model/model.h"
-#include "model/nemotron_h/activations.h"
-#include "model/nemotron_h/weights.h"
+#include "model/weights.h"
 #include "ops/host_rows.h"
 
-namespace hlwq::nemotron_h {
+namespace hlwq {
 
-class NemotronH final : public Model {
+class LayerStack final : public Model {
  public:
   // Allocates the step's buffers; `experts` are the routed experts of every MoE layer. The back end
   // has been made ready for the limits (prepare_memory). Errors: kOutOfMemory.
@@ -36,8 +36,8 @@ class NemotronH final : public Model {
   }
 
  private:
-  NemotronH(Backend& backend, ModelConfig config, ModelWeights weights,
-            std::unique_ptr<ExpertRunner> experts, const StepLimits& limits, StepBuffers buffers);
+  LayerStack(Backend& backend, ModelConfig config, ModelWeights weights,
+             std::unique_ptr<ExpertRunner> experts, const StepLimits& limits, StepBuffers buffers);
 
   [[nodiscard]] Status check(const StepBatch& step, const SequenceMemory& memory,
                              const MutF32View& logits) const;
@@ -57,4 +57,4 @@ class NemotronH final : public Model {
   HostRows observed_rows_;  // what an observer looks at
 };
 
-}  // namespace hlwq::nemotron_h
+}  // namespace hlwq

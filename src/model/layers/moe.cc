@@ -5,9 +5,9 @@
 #include <array>
 #include <vector>
 
-#include "model/nemotron_h/layers.h"
+#include "model/layers/layers.h"
 
-namespace hlwq::nemotron_h {
+namespace hlwq {
 
 void visit_moe(const ModelConfig& config, const MoeConfig& moe, const std::string& prefix,
                MoeWeights& w, ParameterVisitor& visitor) {
@@ -92,4 +92,4 @@ Status run_moe(const StepContext& step, const MoeConfig& moe, const MoeWeights& 
   return experts.run(moe_layer, routed, sum);
 }
 
-}  // namespace hlwq::nemotron_h
+}  // namespace hlwq
