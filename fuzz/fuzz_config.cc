@@ -56,7 +56,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t bytes) {
   std::set<std::string> names;
   for (const hlwq::ExpectedTensor& tensor : hlwq::expected_tensors(*config)) {
     require(names.insert(tensor.name).second);
-    require(hlwq::canonical_name(tensor.name) == tensor.name);
+    require(hlwq::canonical_name(config->architecture, tensor.name) == tensor.name);
     for (const int64_t dimension : tensor.shape) require(dimension >= 1 && dimension <= INT32_MAX);
   }
   return 0;

@@ -132,7 +132,7 @@ void Engine::Impl::describe(std::string path, int64_t context) {
           .device = std::string(backend->name()),
           .backend = backend->description(),
           .compute = coded ? options.compute : "f32",
-          .layers = static_cast<int64_t>(config.layers.size()),
+          .layers = config.published_layers(),
           .hidden = config.hidden,
           .vocabulary = config.vocabulary,
           .context = context,

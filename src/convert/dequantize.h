@@ -27,7 +27,7 @@ struct DequantizeReport {
   double seconds = 0;
 };
 
-// Writes `out` with NVIDIA's names, shards with an index, and config.json without its
+// Writes `out` with canonical names, shards with an index, and config.json without its
 // quantization_config. Integer tensors are copied. Errors: kMissing naming every absent tensor
 // unless `base` has it; kBadValue (codes, norms, a value beyond F16's range); kIo; kCancelled.
 [[nodiscard]] Result<DequantizeReport> dequantize_checkpoint(const std::string& source,

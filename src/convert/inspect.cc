@@ -9,6 +9,7 @@
 #include "base/cpu_features.h"
 #include "base/thread_pool.h"
 #include "convert/name_plan.h"
+#include "model/architecture.h"
 
 namespace hlwq {
 namespace {
@@ -99,7 +100,8 @@ Result<InspectReport> inspect_checkpoint(const std::string& path, const InspectO
   InspectReport report;
   report.format = checkpoint.variant() == Variant::kPlain ? "safetensors" : "HLWQ";
   report.variant = name_of(checkpoint.variant());
-  report.architecture = source.config ? "NemotronHForCausalLM" : "unknown";
+  report.architecture =
+      source.config ? std::string(traits_of(source.config->architecture).class_name) : "unknown";
   report.bytes = checkpoint.bytes();
   report.missing = source.missing;
   uint64_t stored = 0;

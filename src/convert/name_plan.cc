@@ -46,7 +46,8 @@ Status add_from_base(Source& source, const std::string& base,
                      const std::vector<ExpectedTensor>& spellings) {
   HLWQ_TRY_ASSIGN(Checkpoint opened, Checkpoint::open(base, spellings));
   source.base = std::make_unique<Checkpoint>(std::move(opened));
-  HLWQ_TRY_ASSIGN(const TensorMap map, map_tensors(*source.base, source.expected));
+  HLWQ_TRY_ASSIGN(const TensorMap map,
+                  map_tensors(*source.base, source.config->architecture, source.expected));
   for (const LocatedTensor& located : map.found) {
     const auto it = std::find(source.missing.begin(), source.missing.end(), located.expected->name);
     if (it == source.missing.end()) continue;
@@ -70,14 +71,15 @@ Result<Source> open_source(const std::string& path, const std::string& base) {
   std::vector<ExpectedTensor> spellings;
   if (source.config) {
     source.expected = expected_tensors(*source.config);
-    spellings = all_spellings(source.expected);
+    spellings = all_spellings(source.config->architecture, source.expected);
   }
   HLWQ_TRY_ASSIGN(Checkpoint opened, Checkpoint::open(path, spellings));
   source.checkpoint = std::make_unique<Checkpoint>(std::move(opened));
 
   std::set<std::string> names;
   for (const CheckpointTensor& tensor : source.checkpoint->tensors()) {
-    const std::string name = source.config ? canonical_name(tensor.name) : tensor.name;
+    const std::string name =
+        source.config ? canonical_name(source.config->architecture, tensor.name) : tensor.name;
     if (is_fused_experts(tensor)) {
       for (int64_t e = 0; e < tensor.shape[0]; ++e)
         source.tensors.push_back({expert_name(name, e),
@@ -96,7 +98,8 @@ Result<Source> open_source(const std::string& path, const std::string& base) {
           fmt::format("{}: tensor {} is there twice, under two spellings", path, tensor.name));
   }
   if (!source.config) return source;
-  HLWQ_TRY_ASSIGN(TensorMap map, map_tensors(*source.checkpoint, source.expected));
+  HLWQ_TRY_ASSIGN(TensorMap map,
+                  map_tensors(*source.checkpoint, source.config->architecture, source.expected));
   source.missing = std::move(map.missing);
   source.unknown = std::move(map.unknown);
   if (!source.unknown.empty())

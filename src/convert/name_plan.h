@@ -1,6 +1,6 @@
 #pragma once
-// The tensors of a source checkpoint under the names a converted one gets: NVIDIA's spelling for
-// Nemotron-H, and one entry for each expert of a fused 3-D tensor.
+// The tensors of a source checkpoint under the names a converted one gets: the canonical
+// spelling of the architecture, and one entry for each expert of a fused 3-D tensor.
 
 #include <memory>
 #include <optional>

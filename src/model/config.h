@@ -1,6 +1,6 @@
 #pragma once
-// config.json of a Nemotron-H checkpoint, checked. Keys, aliases and defaults:
-// docs/format.md#config.
+// What config.json says of a model, checked, for every architecture. Keys, aliases and defaults:
+// docs/format.md#configjson.
 
 #include <cstdint>
 #include <limits>
@@ -15,6 +15,9 @@
 
 namespace hlwq {
 
+// architecture.h has what differs between them.
+enum class Architecture : uint8_t { kNemotronH };
+
 enum class LayerKind : char { kMamba = 'M', kMoe = 'E', kAttention = '*', kMlp = '-' };
 
 struct MoeConfig {
@@ -27,7 +30,8 @@ struct MoeConfig {
   float scale = 1.0f;                   // routed_scaling_factor
 };
 
-// Per-layer values are kept per layer from the start: pruned siblings vary them.
+// One mixer with its norm. Per-layer values are kept per layer from the start: pruned siblings vary
+// them.
 struct LayerConfig {
   LayerKind kind;
   int64_t mlp_width = 0;  // '-' layers
@@ -35,6 +39,7 @@ struct LayerConfig {
 };
 
 struct ModelConfig {
+  Architecture architecture = Architecture::kNemotronH;
   int64_t vocabulary = 0, hidden = 0;
   float eps = 1e-5f;
   bool tied_head = false;
@@ -50,11 +55,13 @@ struct ModelConfig {
   std::vector<int32_t> eos;  // of config.json alone
 
   [[nodiscard]] int64_t count(LayerKind kind) const;
+  // Layers as config.json counts them.
+  [[nodiscard]] int64_t published_layers() const;
 };
 
-// Errors: kUnsupported (another architecture, rotary, sliding window, unknown activation or layer
-// letter, FP8/FP4 releases), kBadHeader (missing or contradictory values); each names the key, what
-// was got and what was wanted.
+// Errors: kUnsupported (another architecture, a kind of positions, sliding window, activation or
+// layer letter that is not known, FP8/FP4 releases), kBadHeader (missing or contradictory values);
+// each names the key, what was got and what was wanted.
 [[nodiscard]] Result<ModelConfig> parse_model_config(const Json& config, std::string_view where);
 [[nodiscard]] Result<ModelConfig> read_model_config(const std::string& folder);
 

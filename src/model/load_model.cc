@@ -60,10 +60,11 @@ Result<std::unique_ptr<OpenedModel>> open_model(const std::string& path,
                                                 const std::string& base_path) {
   auto model = std::make_unique<OpenedModel>();
   HLWQ_TRY_ASSIGN(model->config, read_model_config(path));
+  const Architecture architecture = model->config.architecture;
   const std::vector<ExpectedTensor> expected = expected_tensors(model->config);
-  const std::vector<ExpectedTensor> spellings = all_spellings(expected);
+  const std::vector<ExpectedTensor> spellings = all_spellings(architecture, expected);
   HLWQ_TRY_ASSIGN(model->checkpoint, Checkpoint::open(path, spellings));
-  HLWQ_TRY_ASSIGN(TensorMap map, map_tensors(*model->checkpoint, expected));
+  HLWQ_TRY_ASSIGN(TensorMap map, map_tensors(*model->checkpoint, architecture, expected));
   HLWQ_TRY(refuse_unknown(*model->checkpoint, map.unknown));
   add_sources(*model->checkpoint, map.found, model->sources);
 
@@ -71,7 +72,7 @@ Result<std::unique_ptr<OpenedModel>> open_model(const std::string& path,
   // here by the parameter's name, and nothing else.
   if (!map.missing.empty() && !base_path.empty()) {
     HLWQ_TRY_ASSIGN(model->base, Checkpoint::open(base_path, spellings));
-    HLWQ_TRY_ASSIGN(TensorMap base_map, map_tensors(*model->base, expected));
+    HLWQ_TRY_ASSIGN(TensorMap base_map, map_tensors(*model->base, architecture, expected));
     add_sources(*model->base, base_map.found, model->sources);
     std::erase_if(map.missing,
                   [&](const std::string& name) { return model->sources.contains(name); });

@@ -19,7 +19,7 @@
 
 namespace hlwq {
 
-using TensorSources = std::unordered_map<std::string, TensorSource>;  // by NVIDIA's names
+using TensorSources = std::unordered_map<std::string, TensorSource>;  // by canonical names
 
 // Matrices that are coded go into the layouts of quant/layout.h with their level grid, plain ones
 // keep their type, everything else becomes FP32.

@@ -1,19 +1,20 @@
 #include <string>
 
+#include "model/architecture.h"
 #include "model/weights.h"
 
 namespace hlwq {
 
 void visit_parameters(const ModelConfig& config, ModelWeights& weights, ParameterVisitor& visitor) {
-  visitor.matrix("backbone.embeddings.weight", config.vocabulary, config.hidden,
+  const ArchitectureTraits& traits = traits_of(config.architecture);
+  visitor.matrix(std::string(traits.embeddings), config.vocabulary, config.hidden,
                  weights.embeddings);
   weights.layers.resize(config.layers.size());
   for (size_t l = 0; l < config.layers.size(); ++l) {
     const LayerConfig& layer = config.layers[l];
     LayerWeights& w = weights.layers[l];
-    const std::string prefix = "backbone.layers." + std::to_string(l) + ".";
-    const std::string mixer = prefix + "mixer.";
-    visitor.values(prefix + "norm.weight", {config.hidden}, w.norm);
+    const auto [norm, mixer] = traits.mixer_names(static_cast<int64_t>(l));
+    visitor.values(norm, {config.hidden}, w.norm);
     switch (layer.kind) {
       case LayerKind::kMamba:
         visit_mamba(config, mixer, w.mixer.emplace<MambaWeights>(), visitor);
@@ -29,7 +30,7 @@ void visit_parameters(const ModelConfig& config, ModelWeights& weights, Paramete
         break;
     }
   }
-  visitor.values("backbone.norm_f.weight", {config.hidden}, weights.norm_f);
+  visitor.values(std::string(traits.final_norm), {config.hidden}, weights.norm_f);
   if (!config.tied_head)
     visitor.matrix("lm_head.weight", config.vocabulary, config.hidden, weights.head);
 }

@@ -3,19 +3,19 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
 #include "io/printable.h"
+#include "model/architecture.h"
+#include "model/expert_names.h"
 #include "model/weights.h"
 
 namespace hlwq {
 namespace {
 
 constexpr std::string_view kWrapper = "language_model.";
-constexpr std::string_view kExperts = ".mixer.experts.";
 
 // Collects names and shapes; the weights it is shown stay empty.
 class TensorLister final : public ParameterVisitor {
@@ -45,36 +45,6 @@ bool take_prefix(std::string_view& text, std::string_view prefix) {
   return true;
 }
 
-bool take_suffix(std::string_view& text, std::string_view suffix) {
-  if (!text.ends_with(suffix)) return false;
-  text.remove_suffix(suffix.size());
-  return true;
-}
-
-std::optional<int64_t> whole_number(std::string_view digits) {
-  int64_t value = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-  if (error != std::errc() || end != digits.data() + digits.size() || value < 0)
-    return std::nullopt;
-  return value;
-}
-
-// One expert's slice of a fused tensor that a quantizer cut up (docs/format.md#variants, F8):
-// "...mixer.experts.up_proj_e3" is "...mixer.experts.3.up_proj.weight".
-std::optional<std::string> expert_of_sliced_name(std::string_view name) {
-  take_suffix(name, ".weight");
-  const size_t at = name.find(kExperts);
-  if (at == std::string_view::npos) return std::nullopt;
-  std::string_view rest = name.substr(at + kExperts.size());
-  for (const std::string_view matrix : {"up_proj", "down_proj"}) {
-    std::string_view tail = rest;
-    if (!take_prefix(tail, matrix) || !take_prefix(tail, "_e")) continue;
-    if (const auto expert = whole_number(tail))
-      return fmt::format("{}{}.{}.weight", name.substr(0, at + kExperts.size()), *expert, matrix);
-  }
-  return std::nullopt;
-}
-
 std::string shape_text(std::span<const int64_t> shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
 }
@@ -83,7 +53,8 @@ std::string shape_text(std::span<const int64_t> shape) {
 using StoredByName = std::unordered_map<std::string, const CheckpointTensor*>;
 
 // Errors: kBadLayout when two tensors of the checkpoint are the same parameter.
-Result<StoredByName> index_by_canonical_name(const Checkpoint& checkpoint) {
+Result<StoredByName> index_by_canonical_name(const Checkpoint& checkpoint,
+                                             Architecture architecture) {
   // A vision-language package: what lacks the wrapper's prefix belongs to its other towers.
   const auto& tensors = checkpoint.tensors();
   const bool wrapped = std::any_of(tensors.begin(), tensors.end(), [](const CheckpointTensor& t) {
@@ -93,7 +64,7 @@ Result<StoredByName> index_by_canonical_name(const Checkpoint& checkpoint) {
   for (const CheckpointTensor& tensor : tensors) {
     if (is_ignored(tensor.name)) continue;
     if (wrapped && !tensor.name.starts_with(kWrapper)) continue;
-    const auto [it, fresh] = stored.emplace(canonical_name(tensor.name), &tensor);
+    const auto [it, fresh] = stored.emplace(canonical_name(architecture, tensor.name), &tensor);
     if (!fresh)
       return fail(ErrorCode::kBadLayout,
                   fmt::format("{}: {} and {} are the same parameter", checkpoint.path(),
@@ -111,25 +82,9 @@ std::vector<ExpectedTensor> expected_tensors(const ModelConfig& config) {
   return std::move(lister.tensors);
 }
 
-std::string canonical_name(std::string_view name) {
+std::string canonical_name(Architecture architecture, std::string_view name) {
   take_prefix(name, kWrapper);
-  std::string canonical(name);
-  if (take_prefix(name, "model.")) canonical = "backbone." + std::string(name);
-  if (canonical == "backbone.embedding.weight") canonical = "backbone.embeddings.weight";
-  if (auto expert = expert_of_sliced_name(canonical)) return *std::move(expert);
-  return canonical;
-}
-
-std::optional<FusedSlice> fused_slice_of(std::string_view name) {
-  const size_t at = name.find(kExperts);
-  if (at == std::string_view::npos || !take_suffix(name, ".weight")) return std::nullopt;
-  const std::string_view rest = name.substr(at + kExperts.size());
-  const size_t dot = rest.find('.');
-  if (dot == std::string_view::npos) return std::nullopt;
-  const std::string_view matrix = rest.substr(dot + 1);
-  const auto expert = whole_number(rest.substr(0, dot));
-  if (!expert || (matrix != "up_proj" && matrix != "down_proj")) return std::nullopt;
-  return FusedSlice{fmt::format("{}{}", name.substr(0, at + kExperts.size()), matrix), *expert};
+  return traits_of(architecture).canonical_name(name);
 }
 
 bool is_ignored(std::string_view name) {
@@ -138,9 +93,9 @@ bool is_ignored(std::string_view name) {
          name.find("rotary_emb") != std::string_view::npos || name.ends_with("inv_freq");
 }
 
-Result<TensorMap> map_tensors(const Checkpoint& checkpoint,
+Result<TensorMap> map_tensors(const Checkpoint& checkpoint, Architecture architecture,
                               std::span<const ExpectedTensor> expected) {
-  HLWQ_TRY_ASSIGN(StoredByName stored, index_by_canonical_name(checkpoint));
+  HLWQ_TRY_ASSIGN(StoredByName stored, index_by_canonical_name(checkpoint, architecture));
   std::unordered_map<std::string, int64_t> experts_of_fused;
   for (const ExpectedTensor& tensor : expected)
     if (const auto slice = fused_slice_of(tensor.name)) {
@@ -175,31 +130,28 @@ Result<TensorMap> map_tensors(const Checkpoint& checkpoint,
     map.found.push_back(located);
   }
   for (const CheckpointTensor& tensor : checkpoint.tensors()) {
-    const auto it = stored.find(canonical_name(tensor.name));
+    const auto it = stored.find(canonical_name(architecture, tensor.name));
     if (it != stored.end() && it->second == &tensor && !used.contains(&tensor))
       map.unknown.push_back(tensor.name);
   }
   return map;
 }
 
-std::vector<ExpectedTensor> all_spellings(std::span<const ExpectedTensor> expected) {
+std::vector<ExpectedTensor> all_spellings(Architecture architecture,
+                                          std::span<const ExpectedTensor> expected) {
   std::vector<ExpectedTensor> spellings;
-  const auto add_prefixes = [&](const std::string& name, const std::vector<int64_t>& shape) {
-    std::vector<std::string> names = {name};
-    std::string_view rest = name;
-    if (take_prefix(rest, "backbone.")) names.push_back("model." + std::string(rest));
+  const auto add = [&](const std::string& name, const std::vector<int64_t>& shape) {
+    std::vector<std::string> names = traits_of(architecture).spellings(name);
     for (size_t i = 0, plain = names.size(); i < plain; ++i)
       names.push_back(std::string(kWrapper) + names[i]);
     for (std::string& spelling : names) spellings.push_back({std::move(spelling), shape});
   };
   std::unordered_map<std::string, int64_t> experts_of_fused;
   for (const ExpectedTensor& tensor : expected) {
-    add_prefixes(tensor.name, tensor.shape);
-    if (tensor.name == "backbone.embeddings.weight")
-      add_prefixes("backbone.embedding.weight", tensor.shape);
+    add(tensor.name, tensor.shape);
     if (const auto slice = fused_slice_of(tensor.name)) {
-      add_prefixes(fmt::format("{}_e{}", slice->name, slice->expert), tensor.shape);
-      add_prefixes(fmt::format("{}_e{}.weight", slice->name, slice->expert), tensor.shape);
+      add(fmt::format("{}_e{}", slice->name, slice->expert), tensor.shape);
+      add(fmt::format("{}_e{}.weight", slice->name, slice->expert), tensor.shape);
       int64_t& experts = experts_of_fused[slice->name];
       experts = std::max(experts, slice->expert + 1);
     }
@@ -210,7 +162,7 @@ std::vector<ExpectedTensor> all_spellings(std::span<const ExpectedTensor> expect
     if (!slice || slice->expert != 0) continue;
     std::vector<int64_t> shape = tensor.shape;
     shape.insert(shape.begin(), experts_of_fused[slice->name]);
-    add_prefixes(slice->name, shape);
+    add(slice->name, shape);
   }
   return spellings;
 }

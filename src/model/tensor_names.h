@@ -1,9 +1,8 @@
 #pragma once
-// The parameters a Nemotron-H checkpoint must have, in NVIDIA's spelling, and the other spellings
-// that files use (docs/format.md#names).
+// The parameters a checkpoint must have, in the architecture's canonical spelling (architecture.h),
+// and the other spellings that files use (docs/format.md#names).
 
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,22 +13,13 @@
 
 namespace hlwq {
 
-// Every parameter and persistent buffer, in the order NVIDIA's files have layers; one entry an
+// Every parameter and persistent buffer, in the order files have layers; one entry an
 // expert matrix. The head is absent when tied.
 [[nodiscard]] std::vector<ExpectedTensor> expected_tensors(const ModelConfig& config);
 
-// A file's spelling in NVIDIA's: drops "language_model.", "model." -> "backbone.",
-// "embedding.weight" -> "embeddings.weight". Fused experts keep their name
-// ("backbone.layers.1.mixer.experts.up_proj").
-[[nodiscard]] std::string canonical_name(std::string_view name);
-
-// The fused 3-D tensor ("backbone.layers.1.mixer.experts.up_proj") and the index of the expert when
-// `name` is one expert's matrix, else nothing.
-struct FusedSlice {
-  std::string name;
-  int64_t expert;
-};
-[[nodiscard]] std::optional<FusedSlice> fused_slice_of(std::string_view name);
+// A file's spelling in the canonical one, without "language_model." in front. Fused experts keep
+// their name ("backbone.layers.1.mixer.experts.up_proj").
+[[nodiscard]] std::string canonical_name(Architecture architecture, std::string_view name);
 
 // Tensors a loader skips without a word: mtp.*, *.k_scale, *.v_scale, *rotary_emb*, inv_freq.
 [[nodiscard]] bool is_ignored(std::string_view name);
@@ -46,11 +36,12 @@ struct TensorMap {
   std::vector<std::string> unknown;  // in the file, not expected, not ignored
 };
 // Errors: kBadLayout for a shape that differs from the expected one (names both).
-[[nodiscard]] Result<TensorMap> map_tensors(const Checkpoint& checkpoint,
+[[nodiscard]] Result<TensorMap> map_tensors(const Checkpoint& checkpoint, Architecture architecture,
                                             std::span<const ExpectedTensor> expected);
 
 // The `expected` list to open a checkpoint with: every spelling of every name, so that dunder and
 // shapeless variants find theirs.
-[[nodiscard]] std::vector<ExpectedTensor> all_spellings(std::span<const ExpectedTensor> expected);
+[[nodiscard]] std::vector<ExpectedTensor> all_spellings(Architecture architecture,
+                                                        std::span<const ExpectedTensor> expected);
 
 }  // namespace hlwq

@@ -1,5 +1,5 @@
 #pragma once
-// The weights of a Nemotron-H model, one struct a layer kind, and the one list of parameters that
+// The weights of a model, one struct a kind of mixer, and the one list of parameters that
 // both the expected tensors and the loader follow. Borrowed pointers: ModelWeights owns the memory.
 
 #include <cstdint>
@@ -66,7 +66,7 @@ struct ModelWeights {
   std::vector<Buffer> expert_memory;  // one a MoE layer, in order
 };
 
-// Told of every parameter in the order of the layers. `name` is NVIDIA's.
+// Told of every parameter in the order of the layers. `name` is canonical.
 class ParameterVisitor {
  public:
   virtual ~ParameterVisitor() = default;
@@ -87,7 +87,7 @@ class ParameterVisitor {
 // head is not visited when it is tied.
 void visit_parameters(const ModelConfig& config, ModelWeights& weights, ParameterVisitor& visitor);
 
-// Of one mixer; `prefix` is "backbone.layers.{l}.mixer.". Each is beside its forward pass.
+// Of one mixer, whose names begin with `prefix`. Each is beside its forward pass.
 void visit_mamba(const ModelConfig& config, const std::string& prefix, MambaWeights& weights,
                  ParameterVisitor& visitor);
 void visit_attention(const ModelConfig& config, const std::string& prefix,

@@ -7,6 +7,8 @@
 #include <set>
 #include <string>
 
+#include "model/expert_names.h"
+
 namespace hlwq {
 namespace {
 
@@ -130,7 +132,8 @@ TEST(CanonicalName, EverySpelling) {
       {"modelling.weight", "modelling.weight"},
       {"", ""},
   };
-  for (const auto& [stored, canonical] : cases) EXPECT_EQ(canonical_name(stored), canonical);
+  for (const auto& [stored, canonical] : cases)
+    EXPECT_EQ(canonical_name(Architecture::kNemotronH, stored), canonical);
 }
 
 TEST(FusedSlice, OnlyExpertMatrices) {
@@ -161,7 +164,7 @@ TEST(AllSpellings, ContainEveryFormOfAnExpert) {
   ModelConfig config = cascade_30b();
   config.layers.resize(2);
   const auto expected = expected_tensors(config);
-  const auto spellings = all_spellings(expected);
+  const auto spellings = all_spellings(Architecture::kNemotronH, expected);
   for (const char* name :
        {"backbone.layers.0.norm.weight", "model.layers.0.norm.weight",
         "language_model.backbone.layers.0.norm.weight", "language_model.model.layers.0.norm.weight",
@@ -171,7 +174,8 @@ TEST(AllSpellings, ContainEveryFormOfAnExpert) {
     const ExpectedTensor* tensor = find(spellings, name);
     ASSERT_NE(tensor, nullptr) << name;
     // Whatever the spelling, it is the same parameter.
-    const ExpectedTensor* canonical = find(expected, canonical_name(name));
+    const ExpectedTensor* canonical =
+        find(expected, canonical_name(Architecture::kNemotronH, name));
     ASSERT_NE(canonical, nullptr) << name;
     EXPECT_EQ(tensor->shape, canonical->shape) << name;
   }
