@@ -91,8 +91,10 @@ class WatchingBackend final : public Backend {
   }
   void end_experts(const ExpertsArgs& args) override { inner_.end_experts(args); }
   void mlp(const MlpArgs& args) override;
+  void silu_gate(const SiluGateArgs& args) override { inner_.silu_gate(args); }
   void add(const AddArgs& args) override { inner_.add(args); }
   void mamba(const MambaArgs& args) override { inner_.mamba(args); }
+  void rotary(const RotaryArgs& args) override { inner_.rotary(args); }
   void attention(const AttentionArgs& args) override { inner_.attention(args); }
   void sample(const SampleArgs& args) override { inner_.sample(args); }
   [[nodiscard]] bool take_non_finite() override { return inner_.take_non_finite(); }

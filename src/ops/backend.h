@@ -150,6 +150,13 @@ struct MlpArgs {
   bool accumulate = false;
 };
 
+// out = silu(gate) * up elementwise, silu(g) = g / (1 + e^-g): the hidden layer of a gated MLP.
+// Writes out.x, which may be gate or up, and out.q when present.
+struct SiluGateArgs {
+  F32View gate, up;  // [tokens, width]
+  Activation out;    // [tokens, width]
+};
+
 // y += x elementwise: the sum of the experts joins the residual stream.
 struct AddArgs {
   F32View x;     // [tokens, width]
@@ -176,6 +183,19 @@ struct MambaArgs {
   Activation out;  // [tokens, inner]
 };
 
+// Rotary positions (docs/math.md#rotary-positions): elements i and i + head_dim/2 of every head of
+// q and k are turned by the angle that the table has for i at the token's position. In place, with
+// the same bits on every back end (ops/rotary.h).
+struct RotaryArgs {
+  AttentionShape shape;  // head_dim is even
+  // [positions, head_dim]: the head_dim/2 cosines of a position, then its sines; every position of
+  // the segments is in it.
+  const float* table = nullptr;
+  std::span<const Segment> segments;
+  MutF32View q;  // [tokens, heads*head_dim]
+  MutF32View k;  // [tokens, kv_heads*head_dim]
+};
+
 // KV pages of one layer. A page holds kPageTokens tokens as [K |
 // V][kv_heads][kPageTokens][head_dim].
 struct KvPages {
@@ -186,8 +206,9 @@ struct KvPages {
   int64_t table_stride = 0;
 };
 
-// Causal grouped-query attention without positions. Stores k and v of the step's tokens in the
-// pages, then attends over [0, position]; FP32 softmax; splits at fixed absolute positions.
+// Causal grouped-query attention; what q and k know of positions they bring along. Stores k and v
+// of the step's tokens in the pages, then attends over [0, position]; FP32 softmax; splits at fixed
+// absolute positions.
 struct AttentionArgs {
   AttentionShape shape;
   F32View q;     // [tokens, heads*head_dim]
@@ -303,8 +324,10 @@ class Backend {
   virtual void put_experts(const ExpertsArgs& args, const ExpertRows& rows) = 0;
   virtual void end_experts(const ExpertsArgs& args) = 0;
   virtual void mlp(const MlpArgs& args) = 0;
+  virtual void silu_gate(const SiluGateArgs& args) = 0;
   virtual void add(const AddArgs& args) = 0;
   virtual void mamba(const MambaArgs& args) = 0;
+  virtual void rotary(const RotaryArgs& args) = 0;
   virtual void attention(const AttentionArgs& args) = 0;
   virtual void sample(const SampleArgs& args) = 0;
 

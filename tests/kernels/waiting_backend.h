@@ -81,6 +81,10 @@ class WaitingBackend final : public Backend {
     inner_->mlp(args);
     wait();
   }
+  void silu_gate(const SiluGateArgs& args) override {
+    inner_->silu_gate(args);
+    wait();
+  }
   void add(const AddArgs& args) override {
     inner_->add(args);
     wait();
@@ -121,6 +125,10 @@ class WaitingBackend final : public Backend {
   void mamba(const MambaArgs& args) override {
     const std::vector<int32_t> ids(static_cast<size_t>(args.projected.rows), 0);
     in_a_step({ids, args.segments}, [&] { inner_->mamba(args); });
+  }
+  void rotary(const RotaryArgs& args) override {
+    const std::vector<int32_t> ids(static_cast<size_t>(args.q.rows), 0);
+    in_a_step({ids, args.segments}, [&] { inner_->rotary(args); });
   }
   void attention(const AttentionArgs& args) override {
     const std::vector<int32_t> ids(static_cast<size_t>(args.q.rows), 0);

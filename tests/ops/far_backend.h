@@ -167,10 +167,14 @@ class FarBackend final : public Backend {
   void mlp(const MlpArgs& args) override {
     run([this, args] { inner_->mlp(args); });
   }
+  void silu_gate(const SiluGateArgs& args) override {
+    run([this, args] { inner_->silu_gate(args); });
+  }
   void add(const AddArgs& args) override {
     run([this, args] { inner_->add(args); });
   }
   void mamba(const MambaArgs& args) override { run_mixer(args, &Backend::mamba); }
+  void rotary(const RotaryArgs& args) override { run_mixer(args, &Backend::rotary); }
   void attention(const AttentionArgs& args) override { run_mixer(args, &Backend::attention); }
   void sample(const SampleArgs& args) override {
     HLWQ_CHECK(tokens_ == nullptr);

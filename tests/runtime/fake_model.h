@@ -53,8 +53,10 @@ class FakeBackend : public HostBackend {
   void end_experts(const ExpertsArgs&) override { HLWQ_CHECK(false); }
   void expert_outputs(const OutputsArgs&) override { HLWQ_CHECK(false); }
   void mlp(const MlpArgs&) override { HLWQ_CHECK(false); }
+  void silu_gate(const SiluGateArgs&) override { HLWQ_CHECK(false); }
   void add(const AddArgs&) override { HLWQ_CHECK(false); }
   void mamba(const MambaArgs&) override { HLWQ_CHECK(false); }
+  void rotary(const RotaryArgs&) override { HLWQ_CHECK(false); }
   void attention(const AttentionArgs&) override { HLWQ_CHECK(false); }
   void sample(const SampleArgs& args) override {
     for (size_t r = 0; r < args.rows.size(); ++r)

@@ -1,4 +1,4 @@
-// Sequence mixers: Mamba-2 between its projections, and paged attention.
+// Sequence mixers: Mamba-2 between its projections, rotary positions and paged attention.
 
 #include <algorithm>
 #include <cmath>
@@ -13,6 +13,7 @@ namespace {
 constexpr double kConvNs = 0.7;     // a channel and token
 constexpr double kScanNs = 0.1;     // a state element and token
 constexpr double kAttendNs = 0.06;  // a key element and head
+constexpr double kRotaryNs = 0.2;   // a value
 constexpr double kNormNs = 1.0;     // a value, normed and quantized
 
 int64_t tokens_of(std::span<const Segment> segments) {
@@ -136,6 +137,25 @@ void CpuBackend::mamba(const MambaArgs& args) {
         quantize_blocks(args.out, row, group * blocks, blocks);
       });
   if (!whole_blocks) quantize({args.out});
+}
+
+void CpuBackend::rotary(const RotaryArgs& args) {
+  const AttentionShape& shape = args.shape;
+  const int64_t head_dim = shape.head_dim, pairs = head_dim / 2;
+  const int64_t heads = shape.heads + shape.kv_heads;
+  HLWQ_CHECK(head_dim % 2 == 0 && args.table != nullptr && args.q.rows == args.k.rows);
+  HLWQ_CHECK(args.q.cols == shape.heads * head_dim && args.k.cols == shape.kv_heads * head_dim);
+  parallel_rows(
+      tokens_of(args.segments), static_cast<double>(heads * head_dim) * kRotaryNs, [&](int64_t n) {
+        const Segment& s = find_segment(args.segments, n);
+        const float* const angles = args.table + (s.position + n) * head_dim;
+        const int64_t row = s.first_token + n;
+        for (int64_t h = 0; h < heads; ++h) {
+          float* const head = h < shape.heads ? args.q.row(row) + h * head_dim
+                                              : args.k.row(row) + (h - shape.heads) * head_dim;
+          kernels_.turn_pairs(angles, angles + pairs, pairs, head);
+        }
+      });
 }
 
 void CpuBackend::store_keys_values(const AttentionArgs& args) {

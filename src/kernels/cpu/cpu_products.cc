@@ -1,4 +1,4 @@
-// Matrix products and what they read: norms, quantization, embedding rows.
+// Matrix products and what they read: norms, activations, quantization, embedding rows.
 
 #include <algorithm>
 
@@ -18,7 +18,7 @@ constexpr Rate kPlainRate{0.08, 0.02}, kIntegerRate{0.03, 0.006}, kExactRate{0.3
 // them once for all of its rows.
 constexpr double kTasksOfOneToken = 16, kTasksOfMany = 8;
 
-constexpr double kNormNs = 0.3;  // a value
+constexpr double kNormNs = 0.3, kSiluNs = 1.0;  // a value
 
 Weights make_weights(const Matrix& m) {
   Weights w;
@@ -236,6 +236,24 @@ void CpuBackend::embed(const EmbedArgs& args) {
     const int64_t id = args.ids[static_cast<size_t>(t)];
     HLWQ_CHECK(id >= 0 && id < weights.rows);
     kernels_.embed_row(weights, id, args.y.row(t));
+  });
+}
+
+void CpuBackend::silu_gate(const SiluGateArgs& args) {
+  const Activation& out = args.out;
+  const bool quantized = out.q.xq != nullptr;
+  HLWQ_CHECK(args.gate.rows == out.x.rows && args.gate.cols == out.x.cols);
+  HLWQ_CHECK(args.up.rows == out.x.rows && args.up.cols == out.x.cols);
+  HLWQ_CHECK(!quantized || (out.q.rows == out.x.rows && out.q.blocks == blocks_of(out.x.cols)));
+  const int64_t blocks = blocks_of(out.x.cols), pieces = pieces_of(blocks);
+  const double piece_ns =
+      static_cast<double>(kPieceBlocks * kBlock) * (quantized ? kSiluNs + kQuantizeNs : kSiluNs);
+  parallel_rows(out.x.rows * pieces, piece_ns, [&](int64_t unit) {
+    const int64_t row = unit / pieces, first = unit % pieces * kPieceBlocks;
+    const int64_t count = std::min(kPieceBlocks, blocks - first), column = first * kBlock;
+    kernels_.silu_gate(args.gate.row(row) + column, args.up.row(row) + column,
+                       std::min(count * kBlock, out.x.cols - column), out.x.row(row) + column);
+    if (quantized) quantize_blocks(out, row, first, count);
   });
 }
 

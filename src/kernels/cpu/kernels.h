@@ -117,6 +117,10 @@ struct CpuKernels {
   bool (*rotate_row)(const float* x, int64_t cols, int64_t blocks, float* rotated);
   // x = relu(x)^2, NaN stays NaN.
   void (*relu_squared)(float* x, int64_t count);
+  // out = silu(gate) * up; out may be gate or up.
+  void (*silu_gate)(const float* gate, const float* up, int64_t count, float* out);
+  // Elements i and pairs + i of a head turned by angle i (ops/rotary.h).
+  void (*turn_pairs)(const float* cosines, const float* sines, int64_t pairs, float* head);
   // y = fma(weight, x, y) or, when `first`, fma(weight, x, +0).
   void (*add_scaled)(const float* x, float weight, int64_t count, bool first, float* y);
   // y += x.

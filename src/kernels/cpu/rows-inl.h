@@ -1,4 +1,5 @@
-// Row-wise kernels: RMS norm, rotation and quantization of activations, relu^2, sums.
+// Row-wise kernels: RMS norm, rotation and quantization of activations, relu^2, gated SiLU, rotary
+// positions, sums.
 // Math    norm: y = w * (x / sqrt(mean(x^2) + eps)); quantize: quant/activation.h, to the bit
 // Shapes  one token's row of any width; blocks of 128, the last one padded with zeros
 // Bytes   norm 12 a value; quantize 5 a value: both stay in L1, so latency and divisions count
@@ -114,6 +115,32 @@ void relu_squared(float* x, int64_t count) {
   if (i < count) {
     const Lanes r = at_least(load_first(x + i, count - i), zero);
     store_first(x + i, r * r, count - i);
+  }
+}
+
+void silu_gate(const float* gate, const float* up, int64_t count, float* out) {
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16) store(out + i, silu(load(gate + i)) * load(up + i));
+  if (i < count) {
+    const int64_t n = count - i;
+    store_first(out + i, silu(load_first(gate + i, n)) * load_first(up + i, n), n);
+  }
+}
+
+void turn_pairs(const float* cosines, const float* sines, int64_t pairs, float* head) {
+  float* const other = head + pairs;
+  int64_t i = 0;
+  for (; i + 16 <= pairs; i += 16) {
+    const Lanes a = load(head + i), b = load(other + i), c = load(cosines + i), s = load(sines + i);
+    store(head + i, a * c - b * s);
+    store(other + i, b * c + a * s);
+  }
+  if (i < pairs) {
+    const int64_t n = pairs - i;
+    const Lanes a = load_first(head + i, n), b = load_first(other + i, n);
+    const Lanes c = load_first(cosines + i, n), s = load_first(sines + i, n);
+    store_first(head + i, a * c - b * s, n);
+    store_first(other + i, b * c + a * s, n);
   }
 }
 

@@ -6,6 +6,8 @@ constexpr CpuKernels make_table(const char* name) {
       .quantize_row = quantize_row,
       .rotate_row = rotate_row,
       .relu_squared = relu_squared,
+      .silu_gate = silu_gate,
+      .turn_pairs = turn_pairs,
       .add_scaled = add_scaled,
       .add = add,
       .plain_product = plain_product,

@@ -96,8 +96,10 @@ class CudaBackend final : public Backend {
   void put_experts(const ExpertsArgs& args, const ExpertRows& rows) override;
   void end_experts(const ExpertsArgs& args) override;
   void mlp(const MlpArgs& args) override;
+  void silu_gate(const SiluGateArgs& args) override;
   void add(const AddArgs& args) override;
   void mamba(const MambaArgs& args) override;
+  void rotary(const RotaryArgs& args) override;
   void attention(const AttentionArgs& args) override;
   void sample(const SampleArgs& args) override;
 

@@ -1,4 +1,4 @@
-// Sequence mixers: Mamba-2 between its projections, and paged attention.
+// Sequence mixers: Mamba-2 between its projections, rotary positions and paged attention.
 
 #include <algorithm>
 #include <limits>
@@ -7,6 +7,7 @@
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/mamba.h"
+#include "kernels/cuda/rotary.h"
 #include "kernels/cuda/rotate_quantize.h"
 #include "kernels/cuda/segment_tiles.h"
 
@@ -137,6 +138,27 @@ void CudaBackend::mamba(const MambaArgs& args) {
     mamba_norm(call, fewest, stream);
   }
   if (call.xq == nullptr) quantize({args.out});
+}
+
+void CudaBackend::rotary(const RotaryArgs& args) {
+  const AttentionShape& shape = args.shape;
+  HLWQ_CHECK(shape.head_dim % 2 == 0 && args.table != nullptr && args.q.rows == args.k.rows);
+  HLWQ_CHECK(args.q.cols == shape.heads * shape.head_dim);
+  HLWQ_CHECK(args.k.cols == shape.kv_heads * shape.head_dim);
+  if (args.q.rows == 0) return;
+  const StepOnDevice& step = checked_step(step_, args.segments, args.q.rows);
+  cuda::rotary({.heads = to_int(shape.heads),
+                .kv_heads = to_int(shape.kv_heads),
+                .head_dim = to_int(shape.head_dim),
+                .segments = step.segments,
+                .token_segment = step.token_segment,
+                .tokens = step.tokens,
+                .table = args.table,
+                .q = args.q.data,
+                .k = args.k.data,
+                .q_stride = args.q.stride,
+                .k_stride = args.k.stride},
+               stream_.get());
 }
 
 void CudaBackend::attention(const AttentionArgs& args) {

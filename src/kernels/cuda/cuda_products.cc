@@ -1,4 +1,5 @@
-// Products with one matrix for all rows, and what feeds them: norms, rotation, embedding rows.
+// Products with one matrix for all rows, and what feeds them: norms, activations, rotation,
+// embedding rows.
 
 #include <algorithm>
 
@@ -15,6 +16,7 @@
 #include "kernels/cuda/rms_norm.h"
 #include "kernels/cuda/rotate_quantize.h"
 #include "kernels/cuda/route.h"
+#include "kernels/cuda/silu_gate.h"
 #include "kernels/cuda/tiled5_product.h"
 
 namespace hlwq::cuda {
@@ -188,6 +190,26 @@ void CudaBackend::route(const RouteArgs& args) {
       .matrix = args.gate.data, .rows = experts, .y = scratch_.scores, .y_stride = experts};
   plain_product(plain_rows(args.u.x), tokens, targets, together.type, {}, stream_.get());
   route_rows(choice, stream_.get());
+}
+
+void CudaBackend::silu_gate(const SiluGateArgs& args) {
+  const auto& [x, q] = args.out;
+  HLWQ_CHECK(args.gate.rows == x.rows && args.gate.cols == x.cols);
+  HLWQ_CHECK(args.up.rows == x.rows && args.up.cols == x.cols);
+  HLWQ_CHECK(q.xq == nullptr || (q.rows == x.rows && q.blocks == blocks_of(x.cols)));
+  cuda::silu_gate({.gate = args.gate.data,
+                   .gate_stride = args.gate.stride,
+                   .up = args.up.data,
+                   .up_stride = args.up.stride,
+                   .rows = x.rows,
+                   .cols = x.cols,
+                   .out = x.data,
+                   .out_stride = x.stride,
+                   .xq = q.xq,
+                   .sx = q.sx,
+                   .sum = q.sum,
+                   .non_finite = non_finite_},
+                  stream_.get());
 }
 
 void CudaBackend::add(const AddArgs& args) {

@@ -40,8 +40,10 @@ class ReferenceBackend final : public HostBackend {
   void end_experts(const ExpertsArgs& args) override;
   void expert_outputs(const OutputsArgs& args) override;
   void mlp(const MlpArgs& args) override;
+  void silu_gate(const SiluGateArgs& args) override;
   void add(const AddArgs& args) override;
   void mamba(const MambaArgs& args) override;
+  void rotary(const RotaryArgs& args) override;
   void attention(const AttentionArgs& args) override;
   void sample(const SampleArgs& args) override;
 
