@@ -35,10 +35,13 @@ void Bpe::encode(std::string_view piece, BpeScratch& scratch, std::vector<int32_
 void Bpe::encode_short(std::string_view piece, std::vector<int32_t>& ids) const {
   std::array<int32_t, kShort> symbols;
   std::array<Merge, kShort> merges;  // merges[i]: of symbols i and i + 1
-  size_t count = piece.size();
-  for (size_t i = 0; i < count; ++i) {
-    symbols[i] = byte_ids_[static_cast<uint8_t>(piece[i])];
-    if (i > 0) merges[i - 1] = merge_of(symbols[i - 1], symbols[i]);
+  size_t count = 0;
+  for (const char c : piece) {
+    const int32_t id = byte_ids_[static_cast<uint8_t>(c)];
+    if (id < 0) continue;
+    symbols[count] = id;
+    if (count > 0) merges[count - 1] = merge_of(symbols[count - 1], id);
+    ++count;
   }
   while (count > 1) {
     size_t best = 0;
@@ -61,8 +64,13 @@ void Bpe::encode_long(std::string_view piece, BpeScratch& scratch,
   using Symbol = BpeScratch::Symbol;
   std::vector<Symbol>& symbols = scratch.symbols;
   std::vector<uint64_t>& heap = scratch.heap;
-  const uint32_t end = static_cast<uint32_t>(piece.size());
-  symbols.resize(end);
+  symbols.clear();
+  for (const char c : piece) {
+    const int32_t id = byte_ids_[static_cast<uint8_t>(c)];
+    const auto at = static_cast<uint32_t>(symbols.size());
+    if (id >= 0) symbols.push_back({id, at - 1, at + 1, kNoRank, 0});
+  }
+  const auto end = static_cast<uint32_t>(symbols.size());
   heap.clear();
   const auto find_merge = [&](uint32_t at) {
     Symbol& symbol = symbols[at];
@@ -73,9 +81,6 @@ void Bpe::encode_long(std::string_view piece, BpeScratch& scratch,
     symbol.merged = merge.merged;
     if (merge.rank != kNoRank) heap.push_back(static_cast<uint64_t>(merge.rank) << 32 | at);
   };
-  for (uint32_t i = 0; i < end; ++i) {
-    symbols[i] = {byte_ids_[static_cast<uint8_t>(piece[i])], i - 1, i + 1, kNoRank, 0};
-  }
   for (uint32_t i = 0; i < end; ++i) find_merge(i);
   std::make_heap(heap.begin(), heap.end(), std::greater<>());
 

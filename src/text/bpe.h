@@ -25,7 +25,7 @@ struct BpeScratch {
 
 class Bpe {
  public:
-  // `byte_ids[b]`: the token of the single byte b, or -1 for a byte that never occurs in UTF-8.
+  // `byte_ids[b]`: the token of the single byte b, or -1 for a byte that has none.
   // `merges`: how many will be added.
   Bpe(const std::array<int32_t, 256>& byte_ids, size_t merges);
 
@@ -34,7 +34,8 @@ class Bpe {
   void add_merge(int32_t left, int32_t right, uint32_t rank, int32_t merged);
 
   // Appends the ids of `piece`, a stretch of well-formed UTF-8 of less than 2^32 bytes. Pieces up
-  // to 64 bytes by scanning for the best pair, longer ones in O(n log n).
+  // to 64 bytes by scanning for the best pair, longer ones in O(n log n). Bytes without a token are
+  // left out before anything is merged, as the Hugging Face library does without an unknown token.
   void encode(std::string_view piece, BpeScratch& scratch, std::vector<int32_t>& ids) const;
 
  private:

@@ -17,6 +17,9 @@ using Json = nlohmann::json;
 constexpr std::string_view kGpt2Pattern =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
+// What Digits isolates: numbers of every script.
+constexpr std::string_view kDigit = R"(\p{N})", kDigits = R"(\p{N}+)";
+
 constexpr size_t kMostStages = 16;  // real files have up to four
 
 }  // namespace
@@ -52,10 +55,12 @@ Status PreTokenizer::add_stage(const Json& json, const std::string& place) {
                 fmt::format("{}: more than {} steps are not supported", place, kMostStages));
   }
   if (type == "Split") return add_split(json, place);
+  if (type == "Digits") return add_digits(json, place);
   if (type == "ByteLevel") return add_byte_level(json, place);
-  return fail(ErrorCode::kUnsupported,
-              fmt::format("{}: type {} is not supported (Split, ByteLevel and Sequence are)", place,
-                          printable(type)));
+  return fail(
+      ErrorCode::kUnsupported,
+      fmt::format("{}: type {} is not supported (Split, Digits, ByteLevel and Sequence are)", place,
+                  printable(type)));
 }
 
 Status PreTokenizer::add_split(const Json& json, const std::string& place) {
@@ -78,6 +83,15 @@ Status PreTokenizer::add_split(const Json& json, const std::string& place) {
     HLWQ_TRY_ASSIGN(const std::string literal, string_member(*pattern, "String", pattern_place));
     HLWQ_TRY_ASSIGN(stage.pattern, Pattern::compile_literal(literal, pattern_place));
   }
+  stages_.push_back(std::move(stage));
+  return {};
+}
+
+Status PreTokenizer::add_digits(const Json& json, const std::string& place) {
+  HLWQ_TRY_ASSIGN(const bool individual, bool_member(json, "individual_digits", false, place));
+  Stage stage;
+  stage.place = place;
+  HLWQ_TRY_ASSIGN(stage.pattern, Pattern::compile(individual ? kDigit : kDigits, place));
   stages_.push_back(std::move(stage));
   return {};
 }

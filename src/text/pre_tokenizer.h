@@ -15,7 +15,8 @@ namespace hlwq {
 
 class PreTokenizer {
  public:
-  // A chain of Split (pattern Regex or String, behavior Isolated) that ends in ByteLevel.
+  // A chain of Split (pattern Regex or String, behavior Isolated) and Digits that ends in
+  // ByteLevel.
   // `json` is the value of the field, `where` the file's name for messages.
   // Errors: kUnsupported for other kinds and for a chain without ByteLevel at its end; kBadHeader.
   static Result<PreTokenizer> from_json(const nlohmann::json& json, std::string_view where);
@@ -38,6 +39,7 @@ class PreTokenizer {
   PreTokenizer() = default;
   [[nodiscard]] Status add_stage(const nlohmann::json& json, const std::string& place);
   [[nodiscard]] Status add_split(const nlohmann::json& json, const std::string& place);
+  [[nodiscard]] Status add_digits(const nlohmann::json& json, const std::string& place);
   [[nodiscard]] Status add_byte_level(const nlohmann::json& json, const std::string& place);
   [[nodiscard]] Status run_stage(size_t index, std::string_view text, PatternScratch& scratch,
                                  const Sink& sink) const;

@@ -164,13 +164,24 @@ Result<Vocabulary> parse_vocabulary(const Json& vocab, const std::vector<AddedTo
   return vocabulary;
 }
 
-Result<Bpe> make_bpe(const Vocabulary& vocabulary, size_t merges, std::string_view where) {
+bool occurs_in_utf8(int byte) { return byte != 0xC0 && byte != 0xC1 && byte <= 0xF4; }
+
+// Bytes without which a vocabulary still is one of bytes: those that never occur in UTF-8, and
+// those that a trainer may not have met: control characters but white space, and the first bytes of
+// code points from U+40000 on, where there are no characters but tags and private ones.
+bool may_lack(int byte) {
+  const bool space = byte == '\t' || byte == '\n' || byte == '\r';
+  return (byte < 0x20 && !space) || byte == 0x7F || byte >= 0xF1 || !occurs_in_utf8(byte);
+}
+
+// `has_unknown`: what has no token becomes an unknown token, which we do not do.
+Result<Bpe> make_bpe(const Vocabulary& vocabulary, size_t merges, bool has_unknown,
+                     std::string_view where) {
   std::array<int32_t, 256> byte_ids{};
   for (int byte = 0; byte < 256; ++byte) {
     const char c = static_cast<char>(byte);
     const std::optional<int32_t> id = vocabulary.find({&c, 1});
-    const bool in_utf8 = byte != 0xC0 && byte != 0xC1 && byte <= 0xF4;
-    if (!id && in_utf8) {
+    if (!id && (has_unknown ? occurs_in_utf8(byte) : !may_lack(byte))) {
       return fail(ErrorCode::kUnsupported,
                   fmt::format("{}: model.vocab: no token for byte 0x{:02X}; only byte-level "
                               "vocabularies are supported",
@@ -251,7 +262,8 @@ Result<TokenizerParts> parse_tokenizer_json(std::string_view text, std::string_v
   HLWQ_TRY_ASSIGN(const Json* added_list, field(document, "added_tokens", where));
   HLWQ_TRY_ASSIGN(std::vector<AddedToken> added, parse_added(added_list, where));
   HLWQ_TRY_ASSIGN(Vocabulary vocabulary, parse_vocabulary(*vocab, added, where));
-  HLWQ_TRY_ASSIGN(Bpe bpe, make_bpe(vocabulary, merges->size(), where));
+  HLWQ_TRY_ASSIGN(const Json* unknown, optional_member(*model, "unk_token", model_place));
+  HLWQ_TRY_ASSIGN(Bpe bpe, make_bpe(vocabulary, merges->size(), unknown != nullptr, where));
   HLWQ_TRY(add_merges(*merges, vocabulary, where, bpe));
 
   for (const auto* ids : {&post_processor.before, &post_processor.after}) {

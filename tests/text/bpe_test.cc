@@ -95,6 +95,30 @@ TEST(Bpe, RandomAgainstNaive) {
   }
 }
 
+// What stands around a byte without a token is merged as if it were not there, by both methods.
+TEST(Bpe, BytesWithoutATokenAreLeftOut) {
+  std::array<int32_t, 256> ids_of_bytes = identity_bytes();
+  ids_of_bytes[4] = -1;
+  Bpe bpe(ids_of_bytes, 1);
+  bpe.add_merge('a', 'b', 0, 256);
+  BpeScratch scratch;
+  for (const int repeats : {1, 30}) {
+    std::string piece = "\x04";
+    std::vector<int32_t> want, ids;
+    for (int i = 0; i < repeats; ++i) {
+      piece +=
+          "a\x04\x04"
+          "bc\x04";
+      want.insert(want.end(), {256, 'c'});
+    }
+    bpe.encode(piece, scratch, ids);
+    EXPECT_EQ(ids, want);
+    ids.clear();
+    bpe.encode(std::string(static_cast<size_t>(repeats) * 4, '\x04'), scratch, ids);
+    EXPECT_TRUE(ids.empty());
+  }
+}
+
 // Quadratic methods take hours here.
 TEST(Bpe, MegabyteOfOneLetter) {
   Bpe bpe(identity_bytes(), 2);

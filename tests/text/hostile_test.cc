@@ -78,6 +78,12 @@ const std::vector<Hostile> kCases = {
     {"id_twice", kBadLayout, "id 256",
      [](Json& j) { j["model"]["vocab"]["b"] = j["model"]["vocab"]["ab"]; }},
     {"byte_missing", kUnsupported, "0x41", [](Json& j) { j["model"]["vocab"].erase("A"); }},
+    {"control_byte_missing_beside_unknown", kUnsupported, "0x04",
+     [](Json& j) {
+       j["model"]["vocab"].erase("\u0104");
+       j["model"]["unk_token"] = "<s>";
+     }},
+    {"newline_missing", kUnsupported, "0x0A", [](Json& j) { j["model"]["vocab"].erase("\u010A"); }},
     {"merge_unknown", kBadLayout, "model.merges[4]",
      [](Json& j) { j["model"]["merges"].push_back("zz y"); }},
     {"merge_to_unknown", kBadLayout, "\"zy\"",

@@ -59,6 +59,18 @@ TEST(PreTokenizer, MatchesAndGapsAreIsolated) {
             (Strings{"a", "  ", "x", "b"}));
 }
 
+TEST(PreTokenizer, Digits) {
+  const auto digits = [](bool individual) {
+    return sequence(
+        {{{"type", "Digits"}, {"individual_digits", individual}}, byte_level(false, true)});
+  };
+  EXPECT_EQ(pieces(digits(true), "in 2024, x2"),
+            (Strings{"in", " ", "2", "0", "2", "4", ",", " x", "2"}));
+  EXPECT_EQ(pieces(digits(false), "in 2024, x2"), (Strings{"in", " ", "2024", ",", " x", "2"}));
+  // Digits, letters that are numbers, and fractions of every script.
+  EXPECT_EQ(pieces(digits(true), "\u0663\u2167\u00BD"), (Strings{"\u0663", "\u2167", "\u00BD"}));
+}
+
 TEST(PreTokenizer, EmptyMatchesCutButGiveNoPiece) {
   EXPECT_EQ(pieces(sequence({split("Regex", "b*"), byte_level(false, false)}), "a\u00E9bbc"),
             (Strings{"a", "\u00E9", "bb", "c"}));

@@ -91,6 +91,16 @@ TEST(Tokenizer, Decode) {
   EXPECT_EQ(tokenizer.decode(Ids{-1, 'a', 999, 1 << 30}), "a");
 }
 
+// As the Hugging Face library does without an unknown token.
+TEST(Tokenizer, BytesWithoutATokenAreLeftOut) {
+  Json json = small_tokenizer_json();
+  for (const char* stand_in : {"\u0104", "\u00F2"}) json["model"]["vocab"].erase(stand_in);
+  const Tokenizer tokenizer = make_tokenizer(json);
+  EXPECT_EQ(ids_of(tokenizer, "a\x04z"), (Ids{'a', 'z'}));
+  EXPECT_EQ(ids_of(tokenizer, "\x04"), Ids{});
+  EXPECT_EQ(ids_of(tokenizer, "\xF2\x80\x80\x81"), (Ids{0x80, 0x80, 0x81}));
+}
+
 TEST(Tokenizer, TokensThatAreNotByteStandIns) {
   Json json = small_tokenizer_json();
   json["model"]["vocab"]["a b"] = 270;  // has a raw space: decodes to itself, never made of bytes
