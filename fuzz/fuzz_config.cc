@@ -12,6 +12,7 @@
 
 #include "base/utf8.h"
 #include "model/config.h"
+#include "model/rope.h"
 #include "model/tensor_names.h"
 
 namespace {
@@ -32,6 +33,14 @@ void check_sizes(const hlwq::ModelConfig& config) {
   if (config.count(hlwq::LayerKind::kAttention) > 0) {
     require(a.kv_heads > 0 && a.heads % a.kv_heads == 0);
     require(a.heads * a.head_dim > 0 && a.heads * a.head_dim <= INT32_MAX);
+  }
+  for (const hlwq::LayerConfig& layer : config.layers)
+    if (layer.kind == hlwq::LayerKind::kGatedMlp)
+      require(layer.mlp_width > 0 && 2 * layer.mlp_width <= INT32_MAX);
+  if (config.rope) {
+    require(a.head_dim % 2 == 0 && a.head_dim <= 1 << 16);
+    for (const double frequency : hlwq::rope_frequencies(*config.rope, a.head_dim))
+      require(frequency >= 0 && frequency <= 1);
   }
   require(config.dt_min <= config.dt_max);
 }

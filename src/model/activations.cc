@@ -4,6 +4,8 @@
 #include <array>
 #include <vector>
 
+#include "model/rope.h"
+
 namespace hlwq {
 namespace {
 
@@ -13,15 +15,37 @@ MoeConfig largest_moe(const ModelConfig& config) {
   for (const LayerConfig& layer : config.layers) {
     most.experts = std::max(most.experts, layer.moe.experts);
     most.experts_used = std::max(most.experts_used, layer.moe.experts_used);
-    most.width = std::max({most.width, layer.moe.width, layer.mlp_width});
+    const int64_t mlp_width = layer.kind == LayerKind::kMlp ? layer.mlp_width : 0;
+    most.width = std::max({most.width, layer.moe.width, mlp_width});
     most.shared_width = std::max(most.shared_width, layer.moe.shared_width);
     most.latent = std::max(most.latent, layer.moe.latent);
   }
   return most;
 }
 
+// Widest hidden layer of a gated MLP.
+int64_t gated_width(const ModelConfig& config) {
+  int64_t width = 0;
+  for (const LayerConfig& layer : config.layers)
+    if (layer.kind == LayerKind::kGatedMlp) width = std::max(width, layer.mlp_width);
+  return width;
+}
+
 int64_t mixed_width(const ModelConfig& config) {
-  return std::max(config.mamba.inner(), config.attention.heads * config.attention.head_dim);
+  return std::max({config.mamba.inner(), config.attention.heads * config.attention.head_dim,
+                   gated_width(config)});
+}
+
+int64_t projected_width(const ModelConfig& config) {
+  const AttentionShape& a = config.attention;
+  return std::max(
+      {config.mamba.projected(), (a.heads + 2 * a.kv_heads) * a.head_dim, 2 * gated_width(config)});
+}
+
+size_t rope_bytes(const ModelConfig& config, const StepLimits& limits) {
+  if (!config.rope) return 0;
+  return static_cast<size_t>(limits.context) * static_cast<size_t>(config.attention.head_dim) *
+         sizeof(float);
 }
 
 // One of the buffers and how wide it is.
@@ -34,13 +58,11 @@ struct Part {
 
 std::vector<Part> parts_of(const ModelConfig& config) {
   const MoeConfig moe = largest_moe(config);
-  const AttentionShape& attention = config.attention;
-  const int64_t qkv = (attention.heads + 2 * attention.kv_heads) * attention.head_dim;
-  std::vector<Part> parts = {{&StepBuffers::residual, config.hidden, false, "residual stream"},
-                             {&StepBuffers::normed, config.hidden, true, "normalized activations"},
-                             {&StepBuffers::projected, std::max(config.mamba.projected(), qkv),
-                              false, "projected activations"},
-                             {&StepBuffers::mixed, mixed_width(config), true, "mixer outputs"}};
+  std::vector<Part> parts = {
+      {&StepBuffers::residual, config.hidden, false, "residual stream"},
+      {&StepBuffers::normed, config.hidden, true, "normalized activations"},
+      {&StepBuffers::projected, projected_width(config), false, "projected activations"},
+      {&StepBuffers::mixed, mixed_width(config), true, "mixer outputs"}};
   if (moe.latent > 0) {
     parts.push_back({&StepBuffers::latent, moe.latent, true, "latent activations"});
     parts.push_back({&StepBuffers::latent_sum, moe.latent, true, "latent expert outputs"});
@@ -98,6 +120,12 @@ Result<StepBuffers> StepBuffers::create(Backend& backend, const ModelConfig& con
     HLWQ_TRY_ASSIGN(b.routed_ids, backend.allocate(choices * sizeof(int32_t), "routed experts"));
     HLWQ_TRY_ASSIGN(b.routed_weights, backend.allocate(choices * sizeof(float), "routed weights"));
   }
+  if (config.rope) {
+    HLWQ_TRY_ASSIGN(b.rope, backend.allocate(rope_bytes(config, limits), "rotary positions"));
+    const std::vector<float> table =
+        hlwq::rope_table(*config.rope, config.attention.head_dim, limits.context);
+    backend.upload(b.rope.data(), table.data(), table.size() * sizeof(float));
+  }
   return b;
 }
 
@@ -110,11 +138,12 @@ size_t StepBuffers::bytes_for(const ModelConfig& config, const StepLimits& limit
           static_cast<size_t>(blocks_of(part.width)) * (kBlock + sizeof(float) + sizeof(int32_t));
   }
   return static_cast<size_t>(limits.tokens) * row_bytes +
-         choices_of(config, limits) * (sizeof(int32_t) + sizeof(float));
+         choices_of(config, limits) * (sizeof(int32_t) + sizeof(float)) +
+         rope_bytes(config, limits);
 }
 
 size_t StepBuffers::bytes() const {
-  size_t sum = routed_ids.bytes() + routed_weights.bytes();
+  size_t sum = routed_ids.bytes() + routed_weights.bytes() + rope.bytes();
   for (const ActivationBuffer* b :
        std::array{&residual, &normed, &projected, &mixed, &latent, &latent_sum, &expert_sum})
     sum += b->bytes();

@@ -1,5 +1,5 @@
 #pragma once
-// Buffers of one step, allocated at load and sized by StepLimits.
+// What steps work in, allocated at load and sized by StepLimits.
 
 #include <cstdint>
 #include <string_view>
@@ -33,11 +33,13 @@ class ActivationBuffer {
 struct StepBuffers {
   ActivationBuffer residual;    // x: [tokens, hidden]
   ActivationBuffer normed;      // u: [tokens, hidden]
-  ActivationBuffer projected;   // in_proj of Mamba, or q, k and v one after the other
-  ActivationBuffer mixed;       // out of the scan or of attention, before the output projection
+  ActivationBuffer projected;   // in_proj of Mamba; q, k and v, or gate and up, one after the other
+  ActivationBuffer mixed;       // before the output projection: out of the scan, of attention or of
+                                // the gate
   ActivationBuffer latent;      // LatentMoE: what the experts read, [tokens, latent]
   ActivationBuffer latent_sum;  // LatentMoE: the experts' sum, [tokens, latent]
   ActivationBuffer expert_sum;  // [tokens, hidden]
+  Buffer rope;                  // what RotaryArgs reads, [context, head_dim]; empty without
   Buffer routed_ids, routed_weights;  // [tokens, experts_used]
 
   // `quantized`: coded matrices under int8 arithmetic.
@@ -47,6 +49,9 @@ struct StepBuffers {
   [[nodiscard]] static size_t bytes_for(const ModelConfig& config, const StepLimits& limits,
                                         bool quantized);
   [[nodiscard]] size_t bytes() const;
+  [[nodiscard]] const float* rope_table() const {
+    return reinterpret_cast<const float*>(rope.data());
+  }
 };
 
 // What a back end must be ready for, from the configuration.

@@ -3,12 +3,13 @@
 #include <array>
 
 #include "base/check.h"
+#include "model/llama/llama.h"
 #include "model/nemotron_h/nemotron_h.h"
 
 namespace hlwq {
 namespace {
 
-constexpr std::array kArchitectures = {&nemotron_h::kTraits};
+constexpr std::array kArchitectures = {&nemotron_h::kTraits, &llama::kTraits};
 
 }  // namespace
 

@@ -16,9 +16,16 @@
 namespace hlwq {
 
 // architecture.h has what differs between them.
-enum class Architecture : uint8_t { kNemotronH };
+enum class Architecture : uint8_t { kNemotronH, kLlama };
 
-enum class LayerKind : char { kMamba = 'M', kMoe = 'E', kAttention = '*', kMlp = '-' };
+// The letters are those of Nemotron-H's patterns, where it has the kind.
+enum class LayerKind : char {
+  kMamba = 'M',
+  kMoe = 'E',
+  kAttention = '*',
+  kMlp = '-',
+  kGatedMlp = 'G'
+};
 
 struct MoeConfig {
   int64_t experts = 0, experts_used = 0;  // n_routed_experts, num_experts_per_tok
@@ -30,12 +37,22 @@ struct MoeConfig {
   float scale = 1.0f;                   // routed_scaling_factor
 };
 
-// One mixer with its norm. Per-layer values are kept per layer from the start: pruned siblings vary
-// them.
+// One mixer with its norm. A decoder layer of Llama is two of them. Per-layer values are kept per
+// layer from the start: pruned siblings vary them.
 struct LayerConfig {
   LayerKind kind;
-  int64_t mlp_width = 0;  // '-' layers
+  int64_t mlp_width = 0;  // '-' and 'G' layers
   MoeConfig moe;          // 'E' layers
+};
+
+// Rotary positions: how angles grow with them (model/rope.h).
+struct RopeConfig {
+  enum class Scaling : uint8_t { kNone, kLinear, kLlama3 };
+  double theta = 10000.0;
+  Scaling scaling = Scaling::kNone;
+  double factor = 1.0;                                   // linear, llama3
+  double low_freq_factor = 1.0, high_freq_factor = 4.0;  // llama3
+  double original_positions = 8192;                      // llama3
 };
 
 struct ModelConfig {
@@ -46,6 +63,7 @@ struct ModelConfig {
   std::vector<LayerConfig> layers;
   AttentionShape attention{0, 0, 0};
   bool attention_bias = false, mlp_bias = false;
+  std::optional<RopeConfig> rope;  // none: attention without positions
   MambaShape mamba{0, 0, 0, 0, 0};
   bool conv_bias = true, mamba_bias = false;  // use_conv_bias, use_bias
   float dt_min = 0.0f;                        // time_step_limit; never time_step_min/max

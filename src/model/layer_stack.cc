@@ -136,6 +136,8 @@ Status LayerStack::run_layers(const StepBatch& step, const SequenceMemory& memor
       run_attention(context, *attention, layer.norm, memory.kv[attention_layer++]);
     } else if (const auto* mlp = std::get_if<MlpWeights>(&layer.mixer)) {
       run_mlp(context, *mlp, layer.norm);
+    } else if (const auto* gated = std::get_if<GatedMlpWeights>(&layer.mixer)) {
+      run_gated_mlp(context, *gated, layer.norm);
     } else {
       HLWQ_TRY(run_moe(context, config_.layers[l].moe, std::get<MoeWeights>(layer.mixer),
                        layer.norm, static_cast<int64_t>(l), moe_layer++, *experts_));

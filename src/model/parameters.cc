@@ -25,6 +25,10 @@ void visit_parameters(const ModelConfig& config, ModelWeights& weights, Paramete
       case LayerKind::kMlp:
         visit_mlp(config, layer.mlp_width, mixer, w.mixer.emplace<MlpWeights>(), visitor);
         break;
+      case LayerKind::kGatedMlp:
+        visit_gated_mlp(config, layer.mlp_width, mixer, w.mixer.emplace<GatedMlpWeights>(),
+                        visitor);
+        break;
       case LayerKind::kMoe:
         visit_moe(config, layer.moe, mixer, w.mixer.emplace<MoeWeights>(), visitor);
         break;

@@ -118,7 +118,9 @@ Result<ModelWeights> SyntheticWeights::make(Backend& backend, ExpertHome& home) 
 }
 
 double SyntheticWeights::deviation_of(const PlacedParameter& parameter) const {
-  if (parameter.name.ends_with("embeddings.weight")) return 1.0;
+  if (parameter.name.ends_with("embeddings.weight") ||
+      parameter.name.ends_with("embed_tokens.weight"))
+    return 1.0;
   const auto columns = static_cast<double>(parameter.form.cols);
   const auto layers = static_cast<double>(writes_residual(parameter.name) ? spec_.all_layers : 1);
   return 1.0 / std::sqrt(columns * layers);
@@ -181,6 +183,8 @@ void SyntheticWeights::fill_values(const PlacedParameter& parameter, uint64_t se
     for (size_t rank = 0; rank < experts.size(); ++rank)
       values[experts[rank]] =
           static_cast<float>(-spec_.skew * kSkewUnit * std::log(static_cast<double>(rank) + 1));
+  } else if (name.ends_with("_proj.bias")) {
+    fill([] { return 0.0; });
   } else {
     HLWQ_CHECK(name.ends_with("norm.weight") || name.ends_with("norm_f.weight") ||
                name.ends_with(".D"));

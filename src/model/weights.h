@@ -38,6 +38,11 @@ struct MlpWeights {
   const float *up_bias = nullptr, *down_bias = nullptr;
 };
 
+struct GatedMlpWeights {
+  Matrix gate, up, down;  // [width, hidden] twice, [hidden, width]
+  const float *gate_bias = nullptr, *up_bias = nullptr, *down_bias = nullptr;
+};
+
 struct MoeWeights {
   Matrix gate;                             // [experts, hidden], plain
   const float* correction_bias = nullptr;  // [experts]
@@ -51,7 +56,7 @@ struct MoeWeights {
 
 struct LayerWeights {
   const float* norm = nullptr;  // [hidden]
-  std::variant<MambaWeights, AttentionWeights, MlpWeights, MoeWeights> mixer;
+  std::variant<MambaWeights, AttentionWeights, MlpWeights, MoeWeights, GatedMlpWeights> mixer;
 };
 
 struct ModelWeights {
@@ -94,6 +99,8 @@ void visit_attention(const ModelConfig& config, const std::string& prefix,
                      AttentionWeights& weights, ParameterVisitor& visitor);
 void visit_mlp(const ModelConfig& config, int64_t width, const std::string& prefix,
                MlpWeights& weights, ParameterVisitor& visitor);
+void visit_gated_mlp(const ModelConfig& config, int64_t width, const std::string& prefix,
+                     GatedMlpWeights& weights, ParameterVisitor& visitor);
 void visit_moe(const ModelConfig& config, const MoeConfig& moe, const std::string& prefix,
                MoeWeights& weights, ParameterVisitor& visitor);
 

@@ -212,7 +212,7 @@ TEST(NemotronConfig, RefusesNamingTheKey) {
   constexpr auto kHeader = ErrorCode::kBadHeader;
   constexpr auto kUnsupported = ErrorCode::kUnsupported;
   const Refusal refusals[] = {
-      {"model_type", "\"llama\"", kUnsupported, "llama"},
+      {"model_type", "\"mistral\"", kUnsupported, "mistral"},
       {"model_type", "\"nemotron_h_puzzle\"", kUnsupported, "nemotron_h_puzzle"},
       {"model_type", "7", kHeader, "model_type"},
       {"hybrid_override_pattern", "\"MEMX\"", kUnsupported, "layer 3"},

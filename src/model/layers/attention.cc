@@ -1,4 +1,5 @@
-// Layers '*': grouped-query attention without positions (docs/math.md#attention).
+// Layers '*': grouped-query attention (docs/math.md#attention), with rotary positions where the
+// configuration has them.
 
 #include <array>
 
@@ -36,6 +37,13 @@ void run_attention(const StepContext& step, const AttentionWeights& w, const flo
                          Projection{.weight = w.k, .bias = w.k_bias, .y = k},
                          Projection{.weight = w.v, .bias = w.v_bias, .y = v}};
   step.backend.project({.x = u, .projections = in, .norm = step.norm_of(norm)});
+
+  if (step.config.rope)
+    step.backend.rotary({.shape = a,
+                         .table = step.buffers.rope_table(),
+                         .segments = step.segments,
+                         .q = q,
+                         .k = k});
 
   const Activation mixed = step.buffers.mixed.view(tokens, queries, w.o.coded());
   step.backend.attention({.shape = a,

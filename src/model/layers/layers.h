@@ -48,6 +48,9 @@ void run_attention(const StepContext& step, const AttentionWeights& weights, con
 // x += down( relu(up u)^2 )
 void run_mlp(const StepContext& step, const MlpWeights& weights, const float* norm);
 
+// x += down( silu(gate u) * up u )
+void run_gated_mlp(const StepContext& step, const GatedMlpWeights& weights, const float* norm);
+
 // x += routed experts(u or its latent) + shared expert(u). `layer` counts all layers (for the
 // observer), `moe_layer` those with experts. Errors: the runner's.
 [[nodiscard]] Status run_moe(const StepContext& step, const MoeConfig& moe,
