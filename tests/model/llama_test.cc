@@ -4,10 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cmath>
 #include <string>
 #include <tuple>
 #include <vector>
 
+#include "model/synthetic.h"
 #include "tests/model/llama_checkpoint.h"
 #include "tests/model/model_under_test.h"
 
@@ -166,6 +168,26 @@ TEST(Llama, CountsItsMemoryAndLayers) {
   const size_t row = 96 + 96 + 2 * 160 + 160;
   EXPECT_EQ(m.model->activation_bytes(),
             (ModelUnderTest::kTokens * row + ModelUnderTest::kContext * 16) * sizeof(float));
+}
+
+// What `plan` times: the beginning of a model, cut between attention and MLP, with random weights.
+TEST(Llama, RandomWeightsOfItsShape) {
+  const auto config = read_model_config(llama_folder("default"));
+  ASSERT_TRUE(config) << config.error().message;
+  SyntheticSpec spec{.config = *config, .seed = 0, .skew = 0, .all_layers = 4};
+  spec.config.attention_bias = spec.config.mlp_bias = true;
+  spec.config.layers.resize(3, LayerConfig{});
+  ModelUnderTest m;
+  m.backend = make_backend("cpu-int8");
+  auto model = make_synthetic_model(
+      spec, *m.backend,
+      {.tokens = m.kTokens, .logit_rows = m.kTokens, .context = ModelUnderTest::kContext});
+  ASSERT_TRUE(model) << model.error().message;
+  m.model = *std::move(model);
+  m.make_room();
+  const std::vector<float> logits = m.run(std::vector<int32_t>{1, 319, 7});
+  for (const float logit : logits) ASSERT_TRUE(std::isfinite(logit));
+  EXPECT_NE(logits[0], logits[static_cast<size_t>(m.vocabulary())]);
 }
 
 TEST(Llama, TensorsOfTheConfigurationAndNoOthers) {

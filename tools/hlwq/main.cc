@@ -13,7 +13,7 @@ namespace {
 using hlwq::cli::Commands;
 
 int run(int argc, char** argv) {
-  CLI::App app("Quantizes Nemotron-H checkpoints to HLWQ and runs them directly on the codes.",
+  CLI::App app("Quantizes Nemotron-H and Llama checkpoints to HLWQ and runs them on the codes.",
                "hlwq");
   app.set_version_flag("--version", "hlwq " + std::string(hlwq::version()));
   app.require_subcommand(1);
