@@ -196,19 +196,26 @@ struct RotaryArgs {
   MutF32View k;  // [tokens, kv_heads*head_dim]
 };
 
-// KV pages of one layer. A page holds kPageTokens tokens as [K |
-// V][kv_heads][kPageTokens][head_dim].
+// KV pages of one layer, of kPageTokens tokens each; layouts in ops/kv_pages.h. Keys and values may
+// be codes of 8, 4, 3 or 2 bits: what a query reads of its newest kExactTokens to kExactTokens + 63
+// tokens is then exact, of those before decoded. data and ring are multiples of 16 bytes then, as
+// is page_bytes.
 struct KvPages {
   std::byte* data = nullptr;  // pool of pages
-  DType dtype = DType::kF16;  // F16 or F32
+  DType dtype = DType::kF16;  // F16 or F32; F16 with codes
   int64_t page_bytes = 0;
   const int32_t* tables = nullptr;  // [slots, table_stride]: page of tokens [64 i, 64 i + 64)
   int64_t table_stride = 0;
+  int key_bits = 16, value_bits = 16;
+  std::byte* ring = nullptr;  // with codes: exact pages [slots][ring_pages]
+  int64_t ring_pages = 0;     // enough for what a step reads and writes: ring_pages_for
+
+  [[nodiscard]] bool coded() const { return key_bits < 16 || value_bits < 16; }
 };
 
 // Causal grouped-query attention; what q and k know of positions they bring along. Stores k and v
 // of the step's tokens in the pages, then attends over [0, position]; FP32 softmax; splits at fixed
-// absolute positions.
+// absolute positions. With codes head_dim is a power of two from 32 to 1024.
 struct AttentionArgs {
   AttentionShape shape;
   F32View q;     // [tokens, heads*head_dim]

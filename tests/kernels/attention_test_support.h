@@ -30,6 +30,27 @@ struct Pool {
   Array<int32_t> tables;
 };
 
+// Widths of keys and values.
+struct KvWidths {
+  int keys = 16, values = 16;
+};
+
+// A pool of pages with codes, as Pool: scrambled, NaN where nothing was written, rings too.
+struct CodedPool {
+  CodedPool(const AttentionShape& shape, KvWidths widths, int64_t slots, int64_t context,
+            int64_t step_tokens);
+  [[nodiscard]] KvPages pages() const;
+  // Any keys and values, in both forms.
+  void fill(Random& random) const;
+  [[nodiscard]] bool same_codes(const CodedPool& other) const;
+
+  AttentionShape shape;
+  KvWidths widths;
+  int64_t slots, used, stride, page_bytes, ring_pages;
+  Array<std::byte> memory, ring;
+  Array<int32_t> tables;
+};
+
 struct AttentionInputs {
   AttentionInputs(Random& random, const AttentionShape& shape, int64_t tokens, double spread = 1.0,
                   RowStart start = RowStart::kAnywhere);
@@ -38,6 +59,9 @@ struct AttentionInputs {
 
 // Rows [first, first + count) of the inputs, which are those of `segments`.
 void run(Backend& backend, const Pool& pool, const AttentionInputs& in, int64_t first,
+         int64_t count, std::span<const Segment> segments, const Activation& out);
+
+void run(Backend& backend, const CodedPool& pool, const AttentionInputs& in, int64_t first,
          int64_t count, std::span<const Segment> segments, const Activation& out);
 
 // A key or value as pages of the type hold it.
@@ -50,6 +74,13 @@ void run(Backend& backend, const Pool& pool, const AttentionInputs& in, int64_t 
 // What query `q` [heads * head_dim] sees in positions [0, context) of a slot's pages.
 [[nodiscard]] std::vector<double> expected_token(const Pool& pool, int64_t slot, int64_t context,
                                                  const float* q);
+
+// The same with codes: what each query reads of each token follows from their positions.
+[[nodiscard]] std::vector<double> expected_coded_sequence(const AttentionInputs& in,
+                                                          const AttentionShape& shape,
+                                                          KvWidths widths, int64_t tokens);
+[[nodiscard]] std::vector<double> expected_coded_token(const CodedPool& pool, int64_t slot,
+                                                       int64_t context, const float* q);
 
 [[nodiscard]] ScratchNeeds attention_needs(const AttentionShape& shape, int64_t tokens,
                                            int64_t context);

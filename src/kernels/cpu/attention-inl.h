@@ -2,10 +2,11 @@
 // Math    page by page in ascending positions: m' = max(m, scores), l = l*e^(m-m') + sum e^(s-m'),
 //         acc = acc*e^(m-m') + sum e^(s-m') v; out = acc / l. Pages are the splits, so a query's
 //         order depends on its position alone.
-// Shapes  q, out [head_dim] a query; K and V of a page [64][head_dim], F16 or F32
+// Shapes  q, out [head_dim] a query; K and V of a page [64][head_dim], F16 or F32, or codes
 // Bytes   4 * head_dim a key at F16, shared by the queries of a tile
 // Floor   16 values of a key and of a value: one fma each a query
-// Method  several groups: a page is widened once for all of them, then 16 keys (or 64 values of
+// Method  several groups: a page is widened once for all of them (one of codes is always), then 16
+// keys (or 64 values of
 //         each key) stay in L1 while the groups pass. A register tile of 4 queries x 4 keys (or 64
 //         values), so that 8 loads serve 16 fma; out is the accumulator
 
@@ -22,6 +23,7 @@ HLWQ_INLINE Lanes load_elements_first(const uint8_t* page, int64_t at, int64_t n
 }
 
 inline constexpr int64_t kScoreKeys = 16;  // of a tree of sums
+inline constexpr int64_t kMaxCodedDim = 1024;
 using PageScores = float[kMaxQueries][kMaxPageTokens];
 
 // Keys or values of one KV head in a page.
@@ -171,13 +173,14 @@ HLWQ_INLINE void with_queries(int queries, Fn&& fn) {
   }
 }
 
-// All groups take the page of keys from position `first` on in.
+// All groups that read this form of the page of keys from position `first` on take it in.
 template <bool Half>
-void attend_page(const Attend& a, int64_t first, const PageRows& k, const PageRows& v,
+void attend_page(const Attend& a, int64_t first, bool coded, const PageRows& k, const PageRows& v,
                  AttendTile& tile) {
   constexpr int kParts = 4;
-  // Keys that group g sees of this page; none: it ended before.
+  // Keys that group g sees of this page; none: it ended before, or reads the other form.
   const auto seen = [&](int g) {
+    if ((first / a.page_tokens < a.groups[g].coded) != coded) return int64_t{0};
     const int64_t keys = a.groups[g].visible - first;
     return keys < a.page_tokens ? keys : a.page_tokens;
   };
@@ -215,7 +218,7 @@ void attend_page(const Attend& a, int64_t first, const PageRows& k, const PageRo
 inline constexpr int64_t kMaxWidened = 128;  // head_dim of pages that are widened
 using WidePage = float[kMaxPageTokens * kMaxWidened];
 
-HLWQ_INLINE PageRows widen(const uint8_t* page, int64_t count, int64_t head_dim, WidePage& wide) {
+HLWQ_INLINE PageRows widen(const uint8_t* page, int64_t count, int64_t head_dim, float* wide) {
   const auto* from = reinterpret_cast<const uint16_t*>(page);
   int64_t i = 0;
   for (; i + 16 <= count; i += 16) store(wide + i, load_f16(from + i));
@@ -224,34 +227,116 @@ HLWQ_INLINE PageRows widen(const uint8_t* page, int64_t count, int64_t head_dim,
   return {reinterpret_cast<const uint8_t*>(wide), head_dim};
 }
 
+template <int kBits>
+void expand_codes(const CodedHalf& half, const uint8_t* section, int64_t head_dim, float* wide) {
+  const auto* const words = reinterpret_cast<const uint32_t*>(section);
+  const auto* const scales =
+      reinterpret_cast<const uint16_t*>(section + kMaxPageTokens * head_dim * kBits / 8);
+  const int64_t units = head_dim / 32, stride = units * kMaxPageTokens;
+  for (int64_t token = 0; token < kMaxPageTokens; ++token) {
+    const Lanes scale = set1(half_to_float(scales[token]));
+    for (int64_t unit = 0; unit < units; ++unit) {
+      const uint32_t* const from = words + unit * kMaxPageTokens + token;
+      for (int part = 0; part < 2; ++part) {
+        store(wide + token * head_dim + unit * 32 + part * 16,
+              kv_levels<kBits>(from, stride, part, half.levels) * scale);
+      }
+    }
+  }
+}
+
+// A half of a page of codes, as floats.
+HLWQ_INLINE PageRows expand(const CodedHalf& half, const uint8_t* page, int64_t head_dim,
+                            float* wide) {
+  const uint8_t* const section = page + half.offset;
+  switch (half.bits) {
+    case 2:
+      expand_codes<2>(half, section, head_dim, wide);
+      break;
+    case 3:
+      expand_codes<3>(half, section, head_dim, wide);
+      break;
+    case 4:
+      expand_codes<4>(half, section, head_dim, wide);
+      break;
+    case 8:
+      expand_codes<8>(half, section, head_dim, wide);
+      break;
+    default:
+      return widen(section, kMaxPageTokens * head_dim, head_dim, wide);
+  }
+  return {reinterpret_cast<const uint8_t*>(wide), head_dim};
+}
+
+HLWQ_INLINE void rotate_head(const float* x, int64_t dim, float* out) {
+  for (int64_t i = 0; i < dim; i += 16) {
+    Lanes v = load(x + i);
+    v = butterfly_lanes<1>(v);
+    v = butterfly_lanes<2>(v);
+    v = butterfly_lanes<4>(v);
+    store(out + i, butterfly_lanes<8>(v));
+  }
+  for (int64_t stride = 16; stride < dim; stride *= 2) {
+    for (int64_t i = 0; i < dim; i += 16) {
+      if ((i & stride) != 0) continue;
+      const Lanes v = load(out + i), w = load(out + i + stride);
+      store(out + i, v + w);
+      store(out + i + stride, v - w);
+    }
+  }
+  const Lanes scale = set1(1.0f / __builtin_sqrtf(static_cast<float>(dim)));
+  for (int64_t i = 0; i < dim; i += 16) store(out + i, load(out + i) * scale);
+}
+
+void rotate_heads(const float* x, int64_t heads, int64_t dim, float* out) {
+  for (int64_t h = 0; h < heads; ++h) rotate_head(x + h * dim, dim, out + h * dim);
+}
+
+// The page of keys from position `first` on, for the groups that read it exactly.
+void attend_exact(const Attend& a, int64_t first, AttendTile& tile) {
+  const bool widens = a.half && a.group_count > 1 && a.head_dim <= kMaxWidened;
+  const int64_t element = a.half ? 2 : 4, number = first / a.page_tokens;
+  const uint8_t* const page = a.ring != nullptr ? a.ring + number % a.ring_pages * a.ring_page_bytes
+                                                : a.pages + a.table[number] * a.page_bytes;
+  const PageRows k{page + a.k_offset * element, a.head_dim};
+  const PageRows v{page + a.v_offset * element, a.head_dim};
+  if (widens) {
+    alignas(64) WidePage wide_k, wide_v;
+    const int64_t count = a.page_tokens * a.head_dim;
+    attend_page<false>(a, first, false, widen(k.data, count, a.head_dim, wide_k),
+                       widen(v.data, count, a.head_dim, wide_v), tile);
+  } else if (a.half) {
+    attend_page<true>(a, first, false, k, v, tile);
+  } else {
+    attend_page<false>(a, first, false, k, v, tile);
+  }
+}
+
+// The same for those that read it from codes; expanded once for all of them, halves in turn.
+void attend_coded(const Attend& a, int64_t first, AttendTile& tile) {
+  alignas(64) float wide_k[kMaxPageTokens * kMaxCodedDim], wide_v[kMaxPageTokens * kMaxCodedDim];
+  const uint8_t* const page = a.pages + a.table[first / a.page_tokens] * a.page_bytes;
+  attend_page<false>(a, first, true, expand(a.keys, page, a.head_dim, wide_k),
+                     expand(a.values, page, a.head_dim, wide_v), tile);
+}
+
 void attend(const Attend& a) {
   AttendTile tile;
-  int64_t visible = 0;
+  int64_t visible = 0, least_coded = a.groups[0].coded, most_coded = 0;
   for (int g = 0; g < a.group_count; ++g) {
     const QueryGroup& group = a.groups[g];
     visible = group.visible > visible ? group.visible : visible;
+    least_coded = group.coded < least_coded ? group.coded : least_coded;
+    most_coded = group.coded > most_coded ? group.coded : most_coded;
     for (int j = 0; j < group.queries; ++j) {
       tile.softmax[g].largest[j] = -__builtin_inff();
       tile.softmax[g].total[j] = 0.0f;
       for (int64_t i = 0; i < a.head_dim; ++i) group.out[j][i] = 0.0f;
     }
   }
-  const bool widens = a.half && a.group_count > 1 && a.head_dim <= kMaxWidened;
-  const int64_t element = a.half ? 2 : 4;
   for (int64_t first = 0; first < visible; first += a.page_tokens) {
-    const uint8_t* page = a.pages + a.table[first / a.page_tokens] * a.page_bytes;
-    const PageRows k{page + a.k_offset * element, a.head_dim};
-    const PageRows v{page + a.v_offset * element, a.head_dim};
-    if (widens) {
-      alignas(64) WidePage wide_k, wide_v;
-      const int64_t count = a.page_tokens * a.head_dim;
-      attend_page<false>(a, first, widen(k.data, count, a.head_dim, wide_k),
-                         widen(v.data, count, a.head_dim, wide_v), tile);
-    } else if (a.half) {
-      attend_page<true>(a, first, k, v, tile);
-    } else {
-      attend_page<false>(a, first, k, v, tile);
-    }
+    if (first / a.page_tokens < most_coded) attend_coded(a, first, tile);
+    if (first / a.page_tokens >= least_coded) attend_exact(a, first, tile);
   }
   for (int g = 0; g < a.group_count; ++g) {
     const QueryGroup& group = a.groups[g];
@@ -261,6 +346,7 @@ void attend(const Attend& a) {
         const int64_t n = a.head_dim - i < 16 ? a.head_dim - i : 16;
         store_first(group.out[j] + i, load_first(group.out[j] + i, n) / total, n);
       }
+      if (a.values.bits < 16) rotate_head(group.out[j], a.head_dim, group.out[j]);
     }
   }
 }

@@ -59,6 +59,7 @@ void lay_out(Scratch& s, Job*& jobs, int64_t job_count, Compute compute, Layout&
     layout.place(s.chosen, s.tokens * s.experts);
   }
   layout.place(s.convolved, s.tokens * s.conv_channels);
+  layout.place(s.queries, s.tokens * s.query_width);
   layout.place(jobs, job_count);
 }
 
@@ -85,6 +86,7 @@ Status CpuBackend::reserve(const ScratchNeeds& needs) {
   sizes.mlp_width = needs.mlp_width;
   sizes.experts = needs.experts;
   sizes.conv_channels = needs.mamba.conv_channels();
+  sizes.query_width = needs.attention.heads * needs.attention.head_dim;
   const int64_t jobs = std::max(kFewestJobs, needs.experts + 1);
 
   Scratch scratch = sizes;

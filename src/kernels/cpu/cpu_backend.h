@@ -53,6 +53,8 @@ struct Scratch {
   float* group_scores = nullptr;        // [tokens, experts]
   uint8_t* chosen = nullptr;            // [tokens, experts]
   float* convolved = nullptr;           // [tokens, conv_channels]
+  int64_t query_width = 0;
+  float* queries = nullptr;  // [tokens, query_width] rotated, for keys with codes
 };
 
 // A product and how it is cut into tasks.
@@ -158,6 +160,7 @@ class CpuBackend final : public HostBackend {
   // is complete it is added to the residual.
   void sum_experts(const ExpertsArgs& args, const float* shared_out);
   void store_keys_values(const AttentionArgs& args);
+  void store_coded_keys_values(const AttentionArgs& args);
 
   static constexpr double kInlineNs = 3000;  // a region costs 0.5 to 2 us
   static constexpr double kTaskNs = 1000;    // shortest task worth handing out

@@ -1,11 +1,15 @@
 // Sequence mixers: Mamba-2 between its projections, rotary positions and paged attention.
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 
 #include "base/check.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "ops/host_kv.h"
+#include "ops/kv_pages.h"
+#include "quant/kv_codec.h"
 
 namespace hlwq::cpu {
 namespace {
@@ -14,6 +18,8 @@ constexpr double kConvNs = 0.7;     // a channel and token
 constexpr double kScanNs = 0.1;     // a state element and token
 constexpr double kAttendNs = 0.06;  // a key element and head
 constexpr double kRotaryNs = 0.2;   // a value
+constexpr double kEncodeNs = 20;    // an element of a key or value, coded
+constexpr double kRotateNs = 0.3;   // an element of a query
 constexpr double kNormNs = 1.0;     // a value, normed and quantized
 
 int64_t tokens_of(std::span<const Segment> segments) {
@@ -59,6 +65,21 @@ TileCut cut_tiles(const AttentionShape& shape, std::span<const Segment> segments
   cut.units = shape.kv_heads * cut.head_tiles;
   return cut;
 }
+
+// Levels of codes as the kernels look them up (CodedHalf).
+std::array<float, 16> level_table(int bits) {
+  std::array<float, 16> table{};
+  if (bits > 4) return table;
+  const size_t count = bits == 4 ? 8 : size_t{1} << bits;
+  for (size_t i = 0; i < table.size(); ++i)
+    table[i] = kv_level_of(bits, static_cast<int>(i % count) + (bits == 4 ? 8 : 0));
+  return table;
+}
+struct KvTables {
+  explicit KvTables(const KvPages& pages)
+      : keys(level_table(pages.key_bits)), values(level_table(pages.value_bits)) {}
+  std::array<float, 16> keys, values;
+};
 
 }  // namespace
 
@@ -158,9 +179,26 @@ void CpuBackend::rotary(const RotaryArgs& args) {
       });
 }
 
+void CpuBackend::store_coded_keys_values(const AttentionArgs& args) {
+  const AttentionShape& shape = args.shape;
+  const auto heads = static_cast<double>(2 * shape.kv_heads);
+  parallel_rows(tokens_of(args.segments), heads * static_cast<double>(shape.head_dim) * kEncodeNs,
+                [&](int64_t n) {
+                  const Segment& s = find_segment(args.segments, n);
+                  for (int64_t head = 0; head < shape.kv_heads; ++head) {
+                    for (const KvHalf half : {KvHalf::kKeys, KvHalf::kValues}) {
+                      const F32View& from = half == KvHalf::kKeys ? args.k : args.v;
+                      store_coded_kv(args.pages, shape, {half, s.slot, s.position + n, head},
+                                     from.row(s.first_token + n) + head * shape.head_dim);
+                    }
+                  }
+                });
+}
+
 void CpuBackend::store_keys_values(const AttentionArgs& args) {
   const AttentionShape& shape = args.shape;
   const KvPages& pages = args.pages;
+  if (pages.coded()) return store_coded_keys_values(args);
   const int64_t width = shape.kv_heads * shape.head_dim, element = bytes_of(pages.dtype);
   parallel_rows(tokens_of(args.segments), static_cast<double>(width) * 0.4, [&](int64_t n) {
     const Segment& s = find_segment(args.segments, n);
@@ -185,8 +223,19 @@ void CpuBackend::attention(const AttentionArgs& args) {
   const KvPages& pages = args.pages;
   HLWQ_CHECK(pages.dtype == DType::kF16 || pages.dtype == DType::kF32);
   HLWQ_CHECK(shape.heads % shape.kv_heads == 0);
-  static_assert(kPageTokens <= kMaxPageTokens);
+  HLWQ_CHECK(!pages.coded() || is_kv_dim(shape.head_dim));
+  static_assert(kPageTokens == kMaxPageTokens);
   store_keys_values(args);
+  F32View q = args.q;
+  if (pages.key_bits < kPlainKvBits) {
+    HLWQ_CHECK(q.rows * q.cols <= scratch_.tokens * scratch_.query_width);
+    q = {.data = scratch_.queries, .rows = q.rows, .cols = q.cols, .stride = q.cols};
+    parallel_rows(q.rows, static_cast<double>(q.cols) * kRotateNs, [&](int64_t row) {
+      kernels_.rotate_heads(args.q.row(row), shape.heads, shape.head_dim,
+                            scratch_.queries + row * q.cols);
+    });
+  }
+  const KvTables tables(pages);
 
   const TileCut cut = cut_tiles(shape, args.segments, pool_.threads());
   double keys = 0;
@@ -211,10 +260,11 @@ void CpuBackend::attention(const AttentionArgs& args) {
       for (int64_t first = 0; first < heads; first += kMaxQueries) {
         QueryGroup& group = a.groups[a.group_count++];
         group.visible = s.position + n + 1;
+        group.coded = pages.coded() ? coded_pages(s.position + n) : 0;
         group.queries = static_cast<int>(std::min<int64_t>(kMaxQueries, heads - first));
         for (int j = 0; j < group.queries; ++j) {
           const int64_t head = kv_head * cut.shared + first_head + first + j;
-          group.q[j] = args.q.row(s.first_token + n) + head * shape.head_dim;
+          group.q[j] = q.row(s.first_token + n) + head * shape.head_dim;
           group.out[j] = args.out.x.row(s.first_token + n) + head * shape.head_dim;
         }
       }
@@ -228,6 +278,19 @@ void CpuBackend::attention(const AttentionArgs& args) {
     a.head_dim = shape.head_dim;
     a.half = pages.dtype == DType::kF16;
     a.scale = scale;
+    if (pages.coded()) {
+      a.ring_pages = pages.ring_pages;
+      a.ring_page_bytes = 2 * shape.kv_heads * kPageTokens * shape.head_dim * 2;
+      a.ring =
+          reinterpret_cast<const uint8_t*>(pages.ring) + s.slot * a.ring_pages * a.ring_page_bytes;
+      const int64_t key_bytes = kv_section_bytes(pages.key_bits, shape.head_dim);
+      const int64_t value_bytes = kv_section_bytes(pages.value_bits, shape.head_dim);
+      a.keys = {
+          .bits = pages.key_bits, .offset = kv_head * key_bytes, .levels = tables.keys.data()};
+      a.values = {.bits = pages.value_bits,
+                  .offset = shape.kv_heads * key_bytes + kv_head * value_bytes,
+                  .levels = tables.values.data()};
+    }
     kernels_.attend(a);
   });
   quantize({args.out});

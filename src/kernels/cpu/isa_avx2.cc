@@ -28,6 +28,7 @@ namespace avx2 {
 #include "kernels/cpu/integer_gemm-inl.h"
 #include "kernels/cpu/tiled5_gemv_avx2-inl.h"
 #include "kernels/cpu/mamba-inl.h"
+#include "kernels/cpu/kv_levels_avx2-inl.h"
 #include "kernels/cpu/attention-inl.h"
 // clang-format on
 

@@ -28,6 +28,7 @@ namespace avx512 {
 #include "kernels/cpu/weight_tile_avx512-inl.h"
 #include "kernels/cpu/integer_gemm-inl.h"
 #include "kernels/cpu/mamba-inl.h"
+#include "kernels/cpu/kv_levels_avx512-inl.h"
 #include "kernels/cpu/attention-inl.h"
 // clang-format on
 

@@ -24,6 +24,7 @@ namespace portable {
 #include "kernels/cpu/weight_tile_i16-inl.h"
 #include "kernels/cpu/integer_gemm-inl.h"
 #include "kernels/cpu/mamba-inl.h"
+#include "kernels/cpu/kv_levels_portable-inl.h"
 #include "kernels/cpu/attention-inl.h"
 // clang-format on
 

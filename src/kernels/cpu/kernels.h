@@ -89,6 +89,15 @@ struct QueryGroup {
   float* out[kMaxQueries] = {};      // [head_dim]
   int queries = 0;
   int64_t visible = 0;  // keys 0 .. visible-1, at least 1
+  int64_t coded = 0;    // of their pages, the first ones, that are read from codes
+};
+// The keys or values of one KV head in pages of codes (ops/kv_pages.h).
+struct CodedHalf {
+  int bits = 16;       // 16: F16
+  int64_t offset = 0;  // bytes from a page's start
+  // [16], of a half of 2 to 4 bits: the level of each code, or at 4 bits of each magnitude, over
+  // and over.
+  const float* levels = nullptr;
 };
 struct Attend {
   QueryGroup groups[kMaxGroups];
@@ -100,7 +109,14 @@ struct Attend {
   int64_t k_offset = 0, v_offset = 0;  // elements from a page's start: this KV head's K and V
   int64_t head_dim = 0;
   bool half = false;  // F16 pages, else F32
-  float scale = 0;
+  float scale = 0;    // 1 / sqrt(head_dim)
+
+  // With codes, `pages` and the table are theirs, for the pages that a group reads from codes; the
+  // others are in the ring: key i in page i / page_tokens % ring_pages of it. Queries come rotated
+  // when keys are coded.
+  const uint8_t* ring = nullptr;  // null: no codes
+  int64_t ring_pages = 0, ring_page_bytes = 0;
+  CodedHalf keys, values;
 };
 inline constexpr int64_t kMaxPageTokens = 64;
 
@@ -136,6 +152,8 @@ struct CpuKernels {
   void (*convolve)(const Convolution& convolution);
   void (*scan)(const Scan& scan);
   void (*attend)(const Attend& attend);
+  // H of `heads` heads of `dim` elements, a power of two of at least 32; x may be out.
+  void (*rotate_heads)(const float* x, int64_t heads, int64_t dim, float* out);
   // FP32 to KV pages: F16 saturates at +-65504, NaN stays NaN.
   void (*store_half)(const float* x, int64_t count, uint16_t* out);
 };

@@ -17,6 +17,7 @@ constexpr CpuKernels make_table(const char* name) {
       .convolve = convolve,
       .scan = scan,
       .attend = attend,
+      .rotate_heads = rotate_heads,
       .store_half = store_half,
   };
 }
