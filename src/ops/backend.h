@@ -215,7 +215,7 @@ struct KvPages {
 
 // Causal grouped-query attention; what q and k know of positions they bring along. Stores k and v
 // of the step's tokens in the pages, then attends over [0, position]; FP32 softmax; splits at fixed
-// absolute positions. With codes head_dim is a power of two from 32 to 1024.
+// absolute positions. With codes head_dim is a power of two from 32 to 256.
 struct AttentionArgs {
   AttentionShape shape;
   F32View q;     // [tokens, heads*head_dim]

@@ -15,7 +15,7 @@
 namespace hlwq {
 
 inline constexpr int kPlainKvBits = 16;  // not coded
-inline constexpr int kLeastKvDim = 32, kMostKvDim = 1024;
+inline constexpr int kLeastKvDim = 32, kMostKvDim = 256;
 inline constexpr int kKvUnit = 32;  // neighbouring elements that share words
 
 HLWQ_HD constexpr bool is_kv_code(int bits) {
@@ -135,13 +135,17 @@ template <int kBits>
 HLWQ_HD inline void kv_place(uint32_t (&words)[kBits], int element, int code) {
   const int g = element / 8, n = element % 8;
   const auto bits = static_cast<uint32_t>(code);
+  // Words stay in registers where `element` is only known when it runs.
+  const auto put = [&](int word, uint32_t set) {
+    for (int i = 0; i < kBits; ++i) words[i] |= i == word ? set : 0;
+  };
   if constexpr (kBits == 4) {
     const uint32_t below = bits < 8 ? 1 : 0, magnitude = below != 0 ? 7 - bits : bits - 8;
-    words[g] |= magnitude << (4 * n) | below << (n < 4 ? 8 * n + 7 : 8 * (n - 4) + 3);
+    put(g, magnitude << (4 * n) | below << (n < 4 ? 8 * n + 7 : 8 * (n - 4) + 3));
   } else if constexpr (kBits == 8) {
-    words[element / 4] |= bits << (8 * (element % 4));
+    put(element / 4, bits << (8 * (element % 4)));
   } else {
-    words[g / 2] |= (bits & 3) << (4 * n + 2 * (g % 2));
+    put(g / 2, (bits & 3) << (4 * n + 2 * (g % 2)));
     if constexpr (kBits == 3) words[2] |= (bits >> 2) << (4 * n + g);
   }
 }

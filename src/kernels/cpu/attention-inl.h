@@ -23,7 +23,7 @@ HLWQ_INLINE Lanes load_elements_first(const uint8_t* page, int64_t at, int64_t n
 }
 
 inline constexpr int64_t kScoreKeys = 16;  // of a tree of sums
-inline constexpr int64_t kMaxCodedDim = 1024;
+inline constexpr int64_t kMaxCodedDim = 256;
 using PageScores = float[kMaxQueries][kMaxPageTokens];
 
 // Keys or values of one KV head in a page.

@@ -9,7 +9,7 @@
 #include <cstdint>
 
 #include "base/host_device.h"
-#include "ops/shapes.h"
+#include "ops/kv_pages.h"
 
 namespace hlwq::cuda {
 
@@ -28,6 +28,10 @@ struct AttentionCall {
   int64_t page_bytes = 0;
   const int32_t* tables = nullptr;
   int64_t table_stride = 0;
+  // Widths of codes, 16 for F16; the ring of exact pages when either is coded (ops/kv_pages.h).
+  int key_bits = 16, value_bits = 16;
+  unsigned char* ring = nullptr;  // null: nothing is coded
+  int64_t ring_pages = 0, ring_page_bytes = 0;
 
   float* out = nullptr;
   int64_t out_stride = 0;
@@ -58,11 +62,14 @@ inline int64_t attention_splits_for(int64_t context) {
 // Whether the tensor core kernels take the shape and the pages.
 [[nodiscard]] bool attention_takes(const AttentionCall& call);
 
-// Writes k and v of segments of at least `fewest` tokens into the pages.
+// Writes k and v of segments of at least `fewest` tokens into the pages. The coded one: their codes
+// and exact copies; heads as is_kv_dim.
 void attention_store(const AttentionCall& call, int fewest, cudaStream_t stream);
+void attention_store_coded(const AttentionCall& call, int fewest, cudaStream_t stream);
 
 // Segments [first, first + count) that have one token, in contexts of up to `splits` splits: stores
-// k and v and leaves parts; then out from the parts.
+// k and v and leaves parts; then out from the parts. Codes are made by the second of the two: no
+// query of the step reads them.
 struct DecodeRange {
   int64_t first = 0, count = 0, splits = 0;
 };

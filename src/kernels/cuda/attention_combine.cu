@@ -4,12 +4,13 @@
 // Shapes  records of attention_decode -> out f32[token][heads*head_dim], heads of 64 or 128
 // Bytes   4 * heads * (head_dim + 4) * splits; 30B at 8,192: 1.1 MB, all in L2
 // Floor   a launch
+//         With codes, further warps make those of the tokens' keys and values, a warp a vector
 // Method  a warp a head. Maxima and factors of 32 splits are made at once, a lane each; the chain
 //         over splits is two operations long, and the records of 8 splits are loaded ahead of it
 
 #include "kernels/cuda/attention_math.cuh"
+#include "kernels/cuda/kv_encode.cuh"
 #include "kernels/cuda/launch.cuh"
-#include "kernels/cuda/rotate_quantize.cuh"
 
 namespace hlwq::cuda {
 namespace {
@@ -27,7 +28,26 @@ __device__ __forceinline__ void load_part(float (&v)[kPerLane], const float* fro
   }
 }
 
+// Vector `at` of the range's keys and values becomes codes.
 template <int kHeadDim>
+__device__ void encode(const AttentionCall& a, const DecodeRange& range, int64_t at) {
+  const int64_t index = at / (2 * a.kv_heads);
+  if (index >= range.count) return;
+  const int head = static_cast<int>(at % (2 * a.kv_heads)), kv_head = head % a.kv_heads;
+  const bool is_value = head >= a.kv_heads;
+  const Segment segment = a.segments[range.first + index];
+  if (segment.tokens != 1) return;
+  const int bits = is_value ? a.value_bits : a.key_bits;
+  const float* const from =
+      is_value ? a.v + segment.first_token * a.v_stride : a.k + segment.first_token * a.k_stride;
+  LaneVector<kHeadDim / 32> vector;
+  vector.load(from + kv_head * kHeadDim, bits);
+  vector.encode(page_section(a, a.tables + segment.slot * a.table_stride,
+                             segment.position / kPageTokens, kv_head, is_value),
+                bits, static_cast<int>(segment.position % kPageTokens));
+}
+
+template <int kHeadDim, bool kCoded>
 __global__ void __launch_bounds__(kWarps * 32)
     combine(const AttentionCall a, const DecodeRange range) {
   constexpr int kPerLane = kHeadDim / 32;
@@ -36,6 +56,9 @@ __global__ void __launch_bounds__(kWarps * 32)
   wait_for_inputs();
   const int64_t at = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
   const int64_t index = at / a.heads;
+  if constexpr (kCoded) {
+    if (index >= range.count) return encode<kHeadDim>(a, range, at - range.count * a.heads);
+  }
   if (index >= range.count) return;
   const int head = static_cast<int>(at % a.heads), lane = threadIdx.x % 32;
   const Segment segment = a.segments[range.first + index];
@@ -75,9 +98,16 @@ __global__ void __launch_bounds__(kWarps * 32)
     most = __shfl_sync(kAllLanes, up_to, 31);
   }
 
+#pragma unroll
+  for (float& sum : sums) sum = __fdiv_rn(sum, total);
+  if (kCoded && a.value_bits < kPlainKvBits) {
+    rotate_block(sums);
+#pragma unroll
+    for (float& sum : sums) sum *= inverse_root(kHeadDim);
+  }
   float* const out = a.out + segment.first_token * a.out_stride + head * kHeadDim + lane * kPerLane;
 #pragma unroll
-  for (int e = 0; e < kPerLane; ++e) out[e] = sums[e] = __fdiv_rn(sums[e], total);
+  for (int e = 0; e < kPerLane; ++e) out[e] = sums[e];
   if constexpr (kHeadDim == kBlock) {
     if (a.xq == nullptr) return;
     const LaneBlock q = rotate_quantize_lanes(sums);
@@ -94,8 +124,11 @@ __global__ void __launch_bounds__(kWarps * 32)
 }  // namespace
 
 void attention_combine(const AttentionCall& call, const DecodeRange& range, cudaStream_t stream) {
-  const int64_t warps = range.count * call.heads;
-  launch(call.head_dim == 64 ? combine<64> : combine<128>,
+  const bool coded = call.ring != nullptr;
+  const int64_t warps = range.count * (call.heads + (coded ? 2 * call.kv_heads : 0));
+  const auto kernel = call.head_dim == 64 ? (coded ? combine<64, true> : combine<64, false>)
+                                          : (coded ? combine<128, true> : combine<128, false>);
+  launch(kernel,
          {.grid = static_cast<unsigned>((warps + kWarps - 1) / kWarps),
           .block = kWarps * 32,
           .stream = stream},

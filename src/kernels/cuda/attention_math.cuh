@@ -7,6 +7,10 @@
 // products. For that a query row is scaled by a power of two to below 2^9, and weights by 2^15, so
 // that the low parts are not subnormal.
 //
+// Halves that are coded are read rotated, from codes and exactly: queries are rotated before
+// scores, sums after. A tile of codes has their levels times the key's or value's scale, rounded to
+// FP16.
+//
 // Order of a row: pages ascending within a split, by running softmax; a score by 16 elements of the
 // head at a time, high before low; sums of values by 16 keys at a time, high before low; splits
 // joined ascending (join). Exponents are base 2.
@@ -15,6 +19,7 @@
 
 #include "kernels/cuda/async_copy.cuh"
 #include "kernels/cuda/attention.h"
+#include "kernels/cuda/rotate_quantize.cuh"
 #include "kernels/cuda/tensor_cores.cuh"
 
 namespace hlwq::cuda {
@@ -40,6 +45,26 @@ __device__ __forceinline__ __half* page_half(const AttentionCall& a, const int32
   return reinterpret_cast<__half*>(a.pages + table[page] * a.page_bytes) + element;
 }
 
+// The same in the ring, for what is read exactly when there are codes.
+__device__ __forceinline__ __half* ring_half(const AttentionCall& a, int64_t slot, int64_t page,
+                                             int kv_head, bool values) {
+  const int64_t element =
+      (static_cast<int64_t>(values ? a.kv_heads : 0) + kv_head) * kPageTokens * a.head_dim;
+  return reinterpret_cast<__half*>(a.ring + (slot * a.ring_pages + page % a.ring_pages) *
+                                                a.ring_page_bytes) +
+         element;
+}
+
+// And the section of a page of codes.
+__device__ __forceinline__ unsigned char* page_section(const AttentionCall& a, const int32_t* table,
+                                                       int64_t page, int kv_head, bool values) {
+  const int64_t keys = kv_section_bytes(a.key_bits, a.head_dim);
+  const int64_t at = values
+                         ? a.kv_heads * keys + kv_head * kv_section_bytes(a.value_bits, a.head_dim)
+                         : kv_head * keys;
+  return a.pages + table[page] * a.page_bytes + at;
+}
+
 // FP16 cannot hold every value; the largest it has stands for those beyond. NaN stays NaN.
 __device__ __forceinline__ __half to_half(float v) {
   return __float2half_rn(v > 65504.0f ? 65504.0f : v < -65504.0f ? -65504.0f : v);
@@ -62,7 +87,12 @@ __device__ __forceinline__ void copy_page(__half* tile, const __half* from, int 
   }
 }
 
-// A lane's elements of a query; zeros where it is null.
+// What makes a butterfly of so many points orthonormal.
+__device__ __forceinline__ float inverse_root(int points) {
+  return __fdiv_rn(1.0f, __fsqrt_rn(static_cast<float>(points)));
+}
+
+// A lane's elements of a query, or of another vector; zeros where it is null.
 template <int kHeadDim>
 struct LaneQuery {
   static constexpr int kPerLane = kHeadDim / 32;
@@ -72,6 +102,12 @@ struct LaneQuery {
     const int first = threadIdx.x % 32 * kPerLane;
 #pragma unroll
     for (int i = 0; i < kPerLane; ++i) v[i] = q == nullptr ? 0.0f : q[first + i];
+  }
+  // H of it. By a warp.
+  __device__ __forceinline__ void rotate() {
+    rotate_block(v);
+#pragma unroll
+    for (float& x : v) x *= inverse_root(kHeadDim);
   }
 };
 

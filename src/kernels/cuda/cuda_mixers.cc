@@ -10,6 +10,7 @@
 #include "kernels/cuda/rotary.h"
 #include "kernels/cuda/rotate_quantize.h"
 #include "kernels/cuda/segment_tiles.h"
+#include "quant/kv_codec.h"
 
 namespace hlwq::cuda {
 namespace {
@@ -107,6 +108,13 @@ AttentionCall attention_call(const AttentionArgs& args, const StepOnDevice& step
   call.page_bytes = args.pages.page_bytes;
   call.tables = args.pages.tables;
   call.table_stride = args.pages.table_stride;
+  if (args.pages.coded()) {
+    call.key_bits = args.pages.key_bits;
+    call.value_bits = args.pages.value_bits;
+    call.ring = reinterpret_cast<unsigned char*>(args.pages.ring);
+    call.ring_pages = args.pages.ring_pages;
+    call.ring_page_bytes = 2 * shape.kv_heads * kPageTokens * shape.head_dim * 2;
+  }
   call.out = args.out.x.data;
   call.out_stride = args.out.x.stride;
   call.non_finite = non_finite;
@@ -165,12 +173,14 @@ void CudaBackend::attention(const AttentionArgs& args) {
   const AttentionShape& shape = args.shape;
   HLWQ_CHECK(args.pages.dtype == DType::kF16 || args.pages.dtype == DType::kF32);
   HLWQ_CHECK(shape.heads % shape.kv_heads == 0 && shape.head_dim <= kMostAnyHeadDim);
+  HLWQ_CHECK(!args.pages.coded() || is_kv_dim(shape.head_dim));
   if (args.q.rows == 0) return;
   const StepOnDevice& step = checked_step(step_, args.segments, args.q.rows);
   AttentionCall call = attention_call(args, step, scratch_, non_finite_);
   const cudaStream_t stream = stream_.get();
+  const auto store = args.pages.coded() ? attention_store_coded : attention_store;
   if (!attention_takes(call)) {
-    attention_store(call, 1, stream);
+    store(call, 1, stream);
     attention_any(call, stream);
     return quantize({args.out});
   }
@@ -185,7 +195,7 @@ void CudaBackend::attention(const AttentionArgs& args) {
     call.sum = args.out.q.sum;
   }
   if (tiles > 0) {
-    attention_store(call, 2, stream);
+    store(call, 2, stream);
     attention_prefill(call, tiles, stream);
   }
   if (any_of_one_token(args.segments)) {

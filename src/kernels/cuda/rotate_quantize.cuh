@@ -16,19 +16,25 @@ struct LaneBlock {
   bool finite;
 };
 
-// Of floats or, exactly, integers. Every lane of the warp calls it.
-template <typename T>
-__device__ __forceinline__ void rotate_block(T (&z)[4]) {
-  const T a = z[0] + z[1], b = z[0] - z[1], c = z[2] + z[3], d = z[2] - z[3];
-  z[0] = a + c;
-  z[1] = b + d;
-  z[2] = a - c;
-  z[3] = b - d;
+// Of floats or, exactly, integers: 32 * kPerLane points, neighbours in a lane. Every lane of the
+// warp calls it.
+template <typename T, int kPerLane>
+__device__ __forceinline__ void rotate_block(T (&z)[kPerLane]) {
+#pragma unroll
+  for (int stride = 1; stride < kPerLane; stride *= 2) {
+#pragma unroll
+    for (int i = 0; i < kPerLane; ++i) {
+      if ((i & stride) != 0) continue;
+      const T a = z[i], b = z[i + stride];
+      z[i] = a + b;
+      z[i + stride] = a - b;
+    }
+  }
 #pragma unroll
   for (int distance = 1; distance < 32; distance *= 2) {
     const bool upper = (threadIdx.x & distance) != 0;
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
+    for (int i = 0; i < kPerLane; ++i) {
       const T other = __shfl_xor_sync(0xffffffffu, z[i], distance);
       z[i] = upper ? other - z[i] : z[i] + other;
     }
