@@ -168,7 +168,7 @@ struct BenchResult {
   std::vector<BenchRow> rows = {};
   double read_gb_s = 0;      // at which the device reads its memory, measured after the rows
   int64_t device_bytes = 0;  // of that memory
-  int64_t kv_cache_nbits = 0;
+  int64_t k_cache_nbits = 0, v_cache_nbits = 0;
 };
 
 class Engine {

@@ -10,12 +10,14 @@
 namespace hlwq {
 
 // What a field is called (flags add "--", keywords turn '-' into '_'), what it means with its unit,
-// and which values it takes: one of `choices` when there are any, else a number in [least, most].
+// and which values it takes: one of `choices` or `numbers` when there are any, else a number in
+// [least, most].
 struct OptionField {
   const char* name;
   const char* help;
   std::vector<std::string> choices = {};
   double least = 0, most = 0;  // equal: anything goes
+  std::vector<int64_t> numbers = {};
 };
 
 struct EngineOptions {
@@ -24,6 +26,9 @@ struct EngineOptions {
   std::string compute = "int8";
   int64_t context = 0;
   int64_t kv_cache_nbits = 16;
+  int64_t k_cache_nbits = 0;
+  int64_t v_cache_nbits = 0;
+  std::string kv_check = "auto";
   int64_t prefill_chunk = 512;
   std::string base = {};
   std::string vram = {};
@@ -70,10 +75,22 @@ struct EngineOptions {
                   .most = 1 << 30},
       self.context);
     v(OptionField{.name = "kv-cache-nbits",
-                  .help = "bits of a KV cache entry: 16, 8, 4, 3 or 2",
-                  .least = 2,
-                  .most = 16},
+                  .help = "bits of an element of keys and values: 16, 8, 4, 3 or 2",
+                  .numbers = {16, 8, 4, 3, 2}},
       self.kv_cache_nbits);
+    v(OptionField{.name = "k-cache-nbits",
+                  .help = "the same of keys alone; 0: as --kv-cache-nbits",
+                  .numbers = {0, 16, 8, 4, 3, 2}},
+      self.k_cache_nbits);
+    v(OptionField{.name = "v-cache-nbits",
+                  .help = "the same of values alone; 0: as --kv-cache-nbits",
+                  .numbers = {0, 16, 8, 4, 3, 2}},
+      self.v_cache_nbits);
+    v(OptionField{.name = "kv-check",
+                  .help = "below 16 bits, measure at the start what the KV cache costs, where that "
+                          "is quick",
+                  .choices = {"auto", "off"}},
+      self.kv_check);
     v(OptionField{.name = "prefill-chunk",
                   .help = "tokens of a prompt that one step takes; other cuts, other last bits",
                   .least = 1,

@@ -12,6 +12,13 @@ namespace {
 
 template <typename Number>
 Status check_range(const OptionField& field, Number value) {
+  if (!field.numbers.empty()) {
+    const auto is_value = [&](int64_t number) { return static_cast<Number>(number) == value; };
+    if (std::any_of(field.numbers.begin(), field.numbers.end(), is_value)) return {};
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("--{}: got {}, wanted one of {}", field.name, value,
+                            fmt::join(field.numbers, ", ")));
+  }
   if (field.least == field.most) return {};
   const double number = static_cast<double>(value);
   if (number >= field.least && number <= field.most) return {};  // false for NaN

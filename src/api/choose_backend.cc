@@ -8,10 +8,6 @@
 namespace hlwq {
 
 Result<std::unique_ptr<Backend>> choose_backend(const EngineOptions& options) {
-  if (options.kv_cache_nbits != 16)
-    return fail(ErrorCode::kUnsupported,
-                fmt::format("--kv-cache-nbits {}: this build keeps the KV cache at 16 bits",
-                            options.kv_cache_nbits));
   const BackendOptions wanted = {
       .threads = static_cast<int>(options.threads),
       .compute = options.compute == "exact" ? Compute::kExact : Compute::kInt8};

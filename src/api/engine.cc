@@ -14,6 +14,7 @@
 #include "api/engine_limits.h"
 #include "api/expert_traffic.h"
 #include "api/guard.h"
+#include "api/kv_check.h"
 #include "api/request_settings.h"
 #include "base/log.h"
 #include "base/units.h"
@@ -73,6 +74,7 @@ Result<Engine> Engine::open(const std::string& path, const EngineOptions& option
   return guarded([&]() -> Result<Engine> {
     HLWQ_TRY_ASSIGN(auto impl, Impl::start(options, path));
     HLWQ_TRY_ASSIGN(const ModelConfig config, read_model_config(path));
+    HLWQ_TRY(check_kv_options(options, config));
     HLWQ_TRY_ASSIGN(impl->generation, read_generation_config(path));
     const int64_t context = choose_context(options, config);
     HLWQ_TRY_ASSIGN(impl->model,
@@ -88,6 +90,16 @@ Result<Engine> Engine::open(const std::string& path, const EngineOptions& option
     if (impl->chat_template) impl->tool_format = detect_tool_format(impl->chat_template->source());
     impl->stop_ids = union_of_stop_ids(impl->generation, config, impl->tokenizer);
     impl->describe(path, context);
+    if (impl->tokenizer)
+      check_kv_cache({.options = options,
+                      .backend = *impl->backend,
+                      .model = *impl->model,
+                      .tokenizer = *impl->tokenizer,
+                      .kv = impl->kv,
+                      .step_tokens = impl->step_tokens,
+                      .context = context,
+                      .sequence_bytes = static_cast<size_t>(impl->info.sequence_bytes),
+                      .experts_elsewhere = impl->home != nullptr});
     return Engine(std::move(impl));
   });
 }
@@ -95,6 +107,7 @@ Result<Engine> Engine::open(const std::string& path, const EngineOptions& option
 Result<Engine> Engine::open_synthetic(std::string_view spec, const EngineOptions& options) {
   return guarded([&]() -> Result<Engine> {
     HLWQ_TRY_ASSIGN(const SyntheticSpec parsed, parse_synthetic_spec(spec));
+    HLWQ_TRY(check_kv_options(options, parsed.config));
     HLWQ_TRY_ASSIGN(auto impl, Impl::start(options, {}));
     const int64_t context = choose_context(options, parsed.config);
     HLWQ_TRY_ASSIGN(impl->model, make_synthetic_model(
@@ -127,7 +140,7 @@ Result<std::unique_ptr<Engine::Impl>> Engine::Impl::start(const EngineOptions& o
 void Engine::Impl::describe(std::string path, int64_t context) {
   const ModelConfig& config = model->config();
   const bool coded = model->coded();
-  kv_dtype = default_kv_dtype(coded, *backend);
+  kv = kv_form_of(options, coded, *backend);
   info = {.path = std::move(path),
           .device = std::string(backend->name()),
           .backend = backend->description(),
@@ -179,7 +192,7 @@ Result<Session*> Engine::Impl::generate_session() {
     HLWQ_TRY_ASSIGN(session, Session::create(*backend, *model,
                                              {.sequences = 1,
                                               .context = info.context,
-                                              .kv_dtype = kv_dtype,
+                                              .kv = kv,
                                               .prefill_chunk = options.prefill_chunk}));
   }
   return &*session;
@@ -237,7 +250,7 @@ Result<PerplexityResult> Engine::perplexity(const PerplexityRequest& request, En
   return guarded([&]() -> Result<PerplexityResult> {
     if (!impl_->row_threads) impl_->row_threads.emplace(impl_->backend->threads());
     const auto scored = [](Impl& impl) {
-      return ScoredModel{impl.backend.get(), impl.model.get(), impl.step_tokens};
+      return ScoredModel{impl.backend.get(), impl.model.get(), impl.step_tokens, impl.kv};
     };
     const ScoredModel own = scored(*impl_);
     const ScoredModel other = reference != nullptr ? scored(*reference->impl_) : ScoredModel{};

@@ -9,6 +9,7 @@
 #include "api/expert_traffic.h"
 #include "base/process_memory.h"
 #include "base/random.h"
+#include "ops/kv_pages.h"
 
 namespace hlwq {
 namespace {
@@ -79,11 +80,11 @@ std::vector<int32_t> random_ids(int64_t seed, int64_t ids, int64_t vocabulary) {
 // Everything a row is measured with.
 class Bench {
  public:
-  Bench(Backend& backend, Model& model, DType kv_dtype, int64_t prefill_chunk,
+  Bench(Backend& backend, Model& model, const KvForm& kv, int64_t prefill_chunk,
         const BenchRequest& request)
       : backend_(backend),
         model_(model),
-        kv_dtype_(kv_dtype),
+        kv_(kv),
         prefill_chunk_(prefill_chunk),
         request_(request),
         shapes_(decode_shapes(request)) {}
@@ -119,7 +120,9 @@ class Bench {
     for (BenchRow& row : result.rows)
       if (row.gb_s) row.roof_share = *row.gb_s / result.read_gb_s;
     result.device_bytes = static_cast<int64_t>(backend_.memory().total);
-    result.kv_cache_nbits = 8 * bytes_of(kv_dtype_);
+    const int plain = static_cast<int>(8 * bytes_of(kv_.dtype));
+    result.k_cache_nbits = kv_.key_bits < 16 ? kv_.key_bits : plain;
+    result.v_cache_nbits = kv_.value_bits < 16 ? kv_.value_bits : plain;
     return result;
   }
 
@@ -221,18 +224,22 @@ class Bench {
     HLWQ_TRY_ASSIGN(Session session, Session::create(backend_, model_,
                                                      {.sequences = sequences,
                                                       .context = context,
-                                                      .kv_dtype = kv_dtype_,
+                                                      .kv = kv_,
                                                       .prefill_chunk = prefill_chunk_}));
     session.set_trace(trace_ ? &*trace_ : nullptr);
     return session;
   }
 
-  // What a decode step must move: the model's bytes, and the keys and values before `position`.
+  // What a decode step must move: the model's bytes, and the keys and values before `position`, the
+  // newest of them exactly.
   [[nodiscard]] int64_t step_bytes(int64_t batch, int64_t position) const {
     const StateShape state = model_.state_shape();
-    const int64_t kv_bytes = 2 * state.attention_layers * state.attention.kv_heads *
-                             state.attention.head_dim * bytes_of(kv_dtype_);
-    return model_.decode_bytes(batch) + batch * position * kv_bytes;
+    const int64_t coded = kv_.coded() ? coded_pages(position) * kPageTokens : position;
+    const KvForm exact = {.dtype = kv_.dtype};
+    const int64_t layer_bytes = (coded * kv_.page_bytes(state.attention) +
+                                 (position - coded) * exact.page_bytes(state.attention)) /
+                                kPageTokens;
+    return model_.decode_bytes(batch) + batch * state.attention_layers * layer_bytes;
   }
 
   [[nodiscard]] int64_t repetitions() const {
@@ -241,7 +248,7 @@ class Bench {
 
   Backend& backend_;
   Model& model_;
-  DType kv_dtype_;
+  KvForm kv_;
   int64_t prefill_chunk_;
   const BenchRequest& request_;
   std::vector<DecodeShape> shapes_;
@@ -261,7 +268,7 @@ int64_t BenchRequest::widest_batch() const { return std::max<int64_t>(most_of(ba
 
 Result<BenchResult> Engine::Impl::bench(const BenchRequest& request) {
   HLWQ_TRY(check_request(request, info, step_tokens));
-  return Bench(*backend, *model, kv_dtype, options.prefill_chunk, request).run();
+  return Bench(*backend, *model, kv, options.prefill_chunk, request).run();
 }
 
 }  // namespace hlwq

@@ -26,7 +26,7 @@ struct Engine::Impl {
   std::unique_ptr<Backend> backend;
   std::unique_ptr<OffloadHome> home;  // of routed experts; null: with everything else
   std::unique_ptr<Model> model;
-  DType kv_dtype = DType::kF16;
+  KvForm kv;
   Result<Tokenizer> tokenizer = fail(ErrorCode::kMissing, "no tokenizer");
   Result<ChatTemplate> chat_template = fail(ErrorCode::kMissing, "no chat template");
   std::optional<ToolFormat> tool_format;  // that the template shows

@@ -62,11 +62,11 @@ Result<LogitsResult> Engine::Impl::logits(const LogitsRequest& request) {
   const int64_t prefill = request.prefill.value_or(count);
   const int64_t batch = request.batch;
   const int64_t vocabulary = model->config().vocabulary;
-  HLWQ_TRY_ASSIGN(auto sequences, Session::create(*backend, *model,
-                                                  {.sequences = batch,
-                                                   .context = count,
-                                                   .kv_dtype = kv_dtype,
-                                                   .prefill_chunk = request.chunk}));
+  HLWQ_TRY_ASSIGN(
+      auto sequences,
+      Session::create(
+          *backend, *model,
+          {.sequences = batch, .context = count, .kv = kv, .prefill_chunk = request.chunk}));
   const int64_t widest = std::min(request.chunk, std::max<int64_t>(prefill, 1));
   const int64_t rows = request.all ? batch * widest : batch;
   HLWQ_TRY_ASSIGN(const Buffer buffer, sequences.allocate_logits(rows));

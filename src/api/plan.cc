@@ -112,11 +112,13 @@ class Planner {
   Result<ModelNeeds> measure() {
     if (request_.model.empty()) {
       HLWQ_TRY_ASSIGN(const SyntheticSpec spec, parse_synthetic_spec(request_.synthetic));
+      HLWQ_TRY(check_kv_options(options_, spec.config));
       context_ = choose_context(options_, spec.config);
       return measure_synthetic_model(spec, backend_, step_limits(options_, context_),
                                      sequence_bytes_of(options_, backend_));
     }
     HLWQ_TRY_ASSIGN(const ModelConfig config, read_model_config(request_.model));
+    HLWQ_TRY(check_kv_options(options_, config));
     context_ = choose_context(options_, config);
     return measure_model(request_.model, backend_,
                          {.base = options_.base,

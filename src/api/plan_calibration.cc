@@ -92,7 +92,7 @@ class Calibration {
     HLWQ_TRY_ASSIGN(Session session, Session::create(backend_, *model,
                                                      {.sequences = batch_,
                                                       .context = kContext,
-                                                      .kv_dtype = kv_dtype(model->coded()),
+                                                      .kv = kv(model->coded()),
                                                       .prefill_chunk = 1}));
     HLWQ_TRY_ASSIGN(const Buffer buffer, session.allocate_logits(batch_));
     const MutF32View logits = dense(buffer.as<float>().data(), batch_, session.vocabulary());
@@ -139,11 +139,11 @@ class Calibration {
   [[nodiscard]] StepLimits limits() const {
     return {.tokens = batch_, .logit_rows = batch_, .context = kContext};
   }
-  [[nodiscard]] DType kv_dtype(bool coded) const { return default_kv_dtype(coded, backend_); }
+  [[nodiscard]] KvForm kv(bool coded) const { return default_kv_form(coded, backend_); }
   [[nodiscard]] SequenceBytes sequence_bytes() const {
     return [this](const StateShape& shape, bool coded, int64_t context) {
-      return SequencePool::bytes_for(
-          shape, {.sequences = batch_, .context = context, .kv_dtype = kv_dtype(coded)});
+      return SequencePool::bytes_for(shape,
+                                     {.sequences = batch_, .context = context, .kv = kv(coded)});
     };
   }
 

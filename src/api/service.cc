@@ -102,7 +102,7 @@ Status Service::Impl::start() {
   HLWQ_TRY_ASSIGN(session, Session::create(*own.backend, *own.model,
                                            {.sequences = sequences,
                                             .context = own.info.context,
-                                            .kv_dtype = own.kv_dtype,
+                                            .kv = own.kv,
                                             .prefill_chunk = own.options.prefill_chunk}));
   HLWQ_TRY_ASSIGN(const int64_t bytes, parse_bytes(options.prefix_cache));
   if (bytes > 0) {

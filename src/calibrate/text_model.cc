@@ -58,7 +58,7 @@ Status TextModel::run(int64_t windows, const TakeLogits& take) {
   HLWQ_TRY_ASSIGN(auto session, Session::create(watching_, *model_,
                                                 {.sequences = side_by_side,
                                                  .context = window,
-                                                 .kv_dtype = DType::kF32,
+                                                 .kv = {.dtype = DType::kF32},
                                                  .prefill_chunk = window}));
   const int64_t rows = side_by_side * window;
   HLWQ_TRY_ASSIGN(Buffer logits, session.allocate_logits(rows));

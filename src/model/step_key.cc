@@ -40,6 +40,10 @@ uint64_t step_key(uint64_t model_number, const StepBatch& step, const SequenceMe
     hash.add(static_cast<int64_t>(pages.dtype));
     hash.add(pages.page_bytes);
     hash.add(pages.table_stride);
+    hash.add(static_cast<int64_t>(pages.key_bits));
+    hash.add(static_cast<int64_t>(pages.value_bits));
+    hash.add(pages.ring);
+    hash.add(pages.ring_pages);
   }
   return hash.value() == 0 ? 1 : hash.value();
 }

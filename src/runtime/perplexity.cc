@@ -16,7 +16,6 @@
 namespace hlwq {
 namespace {
 
-constexpr int64_t kChunk = 512;  // tokens of a window in one step
 constexpr int64_t kLogitBytes = int64_t{256}
                                 << 20;  // of one model's step, unless one chunk is more
 
@@ -25,12 +24,11 @@ class Scorer {
  public:
   static Result<Scorer> create(const ScoredModel& scored, int64_t window, int64_t side_by_side,
                                int64_t chunk) {
-    HLWQ_TRY_ASSIGN(auto session,
-                    Session::create(*scored.backend, *scored.model,
-                                    {.sequences = side_by_side,
-                                     .context = window,
-                                     .kv_dtype = default_kv_dtype(*scored.model, *scored.backend),
-                                     .prefill_chunk = chunk}));
+    HLWQ_TRY_ASSIGN(auto session, Session::create(*scored.backend, *scored.model,
+                                                  {.sequences = side_by_side,
+                                                   .context = window,
+                                                   .kv = scored.kv,
+                                                   .prefill_chunk = chunk}));
     HLWQ_TRY_ASSIGN(Buffer logits, session.allocate_logits(side_by_side * chunk));
     return Scorer(*scored.backend, std::move(session), std::move(logits), side_by_side * chunk);
   }
@@ -152,7 +150,7 @@ Result<PerplexityReport> measure_perplexity(const ScoredModel& model, const Scor
 
   int64_t step_tokens = model.step_tokens;
   if (reference != nullptr) step_tokens = std::min(step_tokens, reference->step_tokens);
-  const int64_t chunk = std::min({kChunk, window, step_tokens});
+  const int64_t chunk = std::min({settings.chunk, window, step_tokens});
   const int64_t row_bytes = vocabulary * static_cast<int64_t>(sizeof(float));
   const int64_t side_by_side = std::clamp<int64_t>(
       std::min(step_tokens / chunk, kLogitBytes / (chunk * row_bytes)), 1, windows);

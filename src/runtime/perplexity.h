@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "base/thread_pool.h"
 #include "model/model.h"
+#include "runtime/sequence_pool.h"
 
 namespace hlwq {
 
@@ -20,11 +21,14 @@ struct ScoredModel {
   Backend* backend = nullptr;
   Model* model = nullptr;
   int64_t step_tokens = 512;
+  KvForm kv = {};
 };
 
 struct PerplexitySettings {
   int64_t window = 512;  // tokens, at least 2
   int64_t windows = 0;   // 0: as many whole ones as the text has
+  int64_t chunk =
+      512;  // most tokens of a window in one step; fewer take less memory, not other bits
   std::function<void(int64_t done, int64_t total)> progress = {};  // windows; may be empty
   const std::atomic<bool>* cancel = nullptr;                       // may be null
 };

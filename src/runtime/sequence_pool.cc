@@ -11,6 +11,8 @@
 #include "base/check.h"
 #include "base/checked.h"
 #include "base/units.h"
+#include "ops/kv_pages.h"
+#include "quant/kv_codec.h"
 
 namespace hlwq {
 namespace {
@@ -25,13 +27,16 @@ int64_t page_count(const SequencePoolOptions& options) {
   return options.pages > 0 ? options.pages : options.sequences * pages_for(options.context);
 }
 
-int64_t page_bytes_of(const AttentionShape& shape, DType dtype) {
-  return 2 * shape.kv_heads * kPageTokens * shape.head_dim * bytes_of(dtype);
+// Of the ring of one sequence and layer.
+int64_t ring_bytes(const StateShape& shape, const SequencePoolOptions& options) {
+  if (!options.kv.coded()) return 0;
+  return ring_pages_for(options.step_tokens, options.context) *
+         KvForm().page_bytes(shape.attention);
 }
 
-// Sizes of the three allocations.
+// Sizes of the allocations.
 struct PoolBytes {
-  size_t states, pages, tables;
+  size_t states, pages, rings, tables;
 };
 
 // Nothing when a product does not fit 64 bits.
@@ -48,12 +53,14 @@ std::optional<PoolBytes> pool_bytes(const StateShape& shape, const SequencePoolO
   const auto states =
       checked_product(std::array{shape.mamba_layers, layer_floats, int64_t{sizeof(float)}});
   const auto pages = checked_product(std::array{shape.attention_layers, page_count(options),
-                                                page_bytes_of(shape.attention, options.kv_dtype)});
+                                                options.kv.page_bytes(shape.attention)});
+  const auto rings = checked_product(
+      std::array{shape.attention_layers, options.sequences, ring_bytes(shape, options)});
   const auto tables = checked_product(
       std::array{options.sequences, pages_for(options.context), int64_t{sizeof(int32_t)}});
-  if (!states || !pages || !tables) return std::nullopt;
+  if (!states || !pages || !rings || !tables) return std::nullopt;
   return PoolBytes{static_cast<size_t>(*states), static_cast<size_t>(*pages),
-                   static_cast<size_t>(*tables)};
+                   static_cast<size_t>(*rings), static_cast<size_t>(*tables)};
 }
 
 Status check_options(const SequencePoolOptions& options) {
@@ -66,25 +73,54 @@ Status check_options(const SequencePoolOptions& options) {
                             options.context, options.sequences, kMostTokens / options.sequences));
   if (options.pages < 0 || options.pages > std::numeric_limits<int32_t>::max())
     return fail(ErrorCode::kInvalidArgument, fmt::format("pages: got {}", options.pages));
-  if (options.kv_dtype != DType::kF16 && options.kv_dtype != DType::kF32)
-    return fail(ErrorCode::kUnsupported,
-                fmt::format("KV cache of {}: wanted F16 or F32", name_of(options.kv_dtype)));
+  if (options.step_tokens < 1)
+    return fail(ErrorCode::kInvalidArgument,
+                fmt::format("step tokens: got {}, wanted at least 1", options.step_tokens));
   return {};
 }
 
 }  // namespace
 
+int64_t KvForm::page_bytes(const AttentionShape& shape) const {
+  if (!coded()) return 2 * shape.kv_heads * kPageTokens * shape.head_dim * bytes_of(dtype);
+  return shape.kv_heads * (kv_section_bytes(key_bits, shape.head_dim) +
+                           kv_section_bytes(value_bits, shape.head_dim));
+}
+
+Status check_kv_form(const KvForm& form, const AttentionShape& shape) {
+  if (form.dtype != DType::kF16 && (form.dtype != DType::kF32 || form.coded()))
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("KV cache of {}: wanted F16{}", name_of(form.dtype),
+                            form.coded() ? ", because it is coded" : " or F32"));
+  for (const int bits : {form.key_bits, form.value_bits}) {
+    if (bits != kPlainKvBits && !is_kv_code(bits))
+      return fail(ErrorCode::kUnsupported,
+                  fmt::format("KV cache of {} bits: wanted 16, 8, 4, 3 or 2", bits));
+  }
+  if (form.coded() && !is_kv_dim(shape.head_dim))
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("a KV cache below 16 bits codes heads of a power of two from {} to {} "
+                            "elements; those of this model have {}: use --kv-cache-nbits 16",
+                            kLeastKvDim, kMostKvDim, shape.head_dim));
+  return {};
+}
+
 size_t SequencePool::bytes_for(const StateShape& shape, const SequencePoolOptions& options) {
   const auto bytes = pool_bytes(shape, options);
   if (!bytes) return std::numeric_limits<size_t>::max();
-  const auto all = checked_add(bytes->states, bytes->pages);
-  const auto sum = all ? checked_add(*all, bytes->tables) : std::nullopt;
-  return sum ? static_cast<size_t>(*sum) : std::numeric_limits<size_t>::max();
+  uint64_t sum = 0;
+  for (const size_t part : {bytes->states, bytes->pages, bytes->rings, bytes->tables}) {
+    const auto more = checked_add(sum, part);
+    if (!more) return std::numeric_limits<size_t>::max();
+    sum = *more;
+  }
+  return static_cast<size_t>(sum);
 }
 
 Result<SequencePool> SequencePool::create(Backend& backend, const StateShape& shape,
                                           const SequencePoolOptions& options) {
   HLWQ_TRY(check_options(options));
+  HLWQ_TRY(check_kv_form(options.kv, shape.attention));
   const auto bytes = pool_bytes(shape, options);
   if (!bytes)
     return fail(ErrorCode::kOutOfMemory,
@@ -95,6 +131,7 @@ Result<SequencePool> SequencePool::create(Backend& backend, const StateShape& sh
   pool.shape_ = shape;
   HLWQ_TRY_ASSIGN(pool.states_, backend.allocate(bytes->states, "Mamba states"));
   HLWQ_TRY_ASSIGN(pool.pages_, backend.allocate(bytes->pages, "KV cache"));
+  HLWQ_TRY_ASSIGN(pool.rings_, backend.allocate(bytes->rings, "the newest keys and values"));
   HLWQ_TRY_ASSIGN(pool.tables_, backend.allocate(bytes->tables, "KV page tables"));
 
   const int64_t conv = options.sequences * shape.conv_floats();
@@ -107,13 +144,21 @@ Result<SequencePool> SequencePool::create(Backend& backend, const StateShape& sh
     state += round_up(ssm, kAlignFloats);
   }
   const int64_t pages = page_count(options);
-  const int64_t page_bytes = page_bytes_of(shape.attention, options.kv_dtype);
-  for (int64_t layer = 0; layer < shape.attention_layers; ++layer)
-    pool.kv_.push_back({.data = pool.pages_.data() + layer * pages * page_bytes,
-                        .dtype = options.kv_dtype,
-                        .page_bytes = page_bytes,
-                        .tables = pool.tables_.as<int32_t>().data(),
-                        .table_stride = pages_for(options.context)});
+  const int64_t page_bytes = options.kv.page_bytes(shape.attention);
+  for (int64_t layer = 0; layer < shape.attention_layers; ++layer) {
+    KvPages kv = {.data = pool.pages_.data() + layer * pages * page_bytes,
+                  .dtype = options.kv.dtype,
+                  .page_bytes = page_bytes,
+                  .tables = pool.tables_.as<int32_t>().data(),
+                  .table_stride = pages_for(options.context)};
+    if (options.kv.coded()) {
+      kv.key_bits = options.kv.key_bits;
+      kv.value_bits = options.kv.value_bits;
+      kv.ring = pool.rings_.data() + layer * options.sequences * ring_bytes(shape, options);
+      kv.ring_pages = ring_pages_for(options.step_tokens, options.context);
+    }
+    pool.kv_.push_back(kv);
+  }
   for (int64_t page = pages - 1; page >= 0; --page)
     pool.free_pages_.push_back(static_cast<int32_t>(page));
   for (int64_t slot = options.sequences - 1; slot >= 0; --slot) pool.free_slots_.push_back(slot);
@@ -168,12 +213,13 @@ Status SequencePool::grow(int64_t slot, int64_t tokens) {
 int64_t SequencePool::pages() const { return page_count(options_); }
 
 int64_t SequencePool::page_bytes() const {
-  return shape_.attention_layers * page_bytes_of(shape_.attention, options_.kv_dtype);
+  return shape_.attention_layers * options_.kv.page_bytes(shape_.attention);
 }
 
 size_t SequencePool::state_bytes() const {
   return static_cast<size_t>(shape_.mamba_layers * (shape_.conv_floats() + shape_.ssm_floats())) *
-         sizeof(float);
+             sizeof(float) +
+         static_cast<size_t>(shape_.attention_layers * ring_bytes(shape_, options_));
 }
 
 int64_t SequencePool::open_sequences() const {
@@ -189,6 +235,9 @@ std::vector<std::span<std::byte>> SequencePool::states_of(int64_t slot) const {
   };
   for (float* const layer : conv_) add(layer, shape_.conv_floats());
   for (float* const layer : ssm_) add(layer, shape_.ssm_floats());
+  const int64_t ring = ring_bytes(shape_, options_);
+  for (const KvPages& layer : kv_)
+    if (ring > 0) parts.emplace_back(layer.ring + slot * ring, static_cast<size_t>(ring));
   return parts;
 }
 

@@ -9,12 +9,12 @@
 
 namespace hlwq {
 
-DType default_kv_dtype(bool coded, const Backend& backend) {
-  return coded && backend.compute() == Compute::kInt8 ? DType::kF16 : DType::kF32;
+KvForm default_kv_form(bool coded, const Backend& backend) {
+  return {.dtype = coded && backend.compute() == Compute::kInt8 ? DType::kF16 : DType::kF32};
 }
 
-DType default_kv_dtype(const Model& model, const Backend& backend) {
-  return default_kv_dtype(model.coded(), backend);
+KvForm default_kv_form(const Model& model, const Backend& backend) {
+  return default_kv_form(model.coded(), backend);
 }
 
 Session::Session(Backend& backend, Model& model, SequencePool pool, const SessionOptions& options)
@@ -31,8 +31,9 @@ Result<Session> Session::create(Backend& backend, Model& model, const SessionOpt
         fmt::format("prefill chunk: got {} tokens, wanted at least 1", options.prefill_chunk));
   const SequencePoolOptions wanted = {.sequences = options.sequences,
                                       .context = options.context,
-                                      .kv_dtype = options.kv_dtype,
-                                      .pages = options.pages};
+                                      .kv = options.kv,
+                                      .pages = options.pages,
+                                      .step_tokens = options.prefill_chunk};
   auto pool = SequencePool::create(backend, model.state_shape(), wanted);
   // Less memory is free than was planned: what the model can do without is worth less than a
   // sequence.
@@ -66,6 +67,7 @@ Status Session::issue(std::span<const SequenceInput> inputs, LogitRows rows, Mut
     HLWQ_CHECK(!input.ids.empty());
     const int64_t first = static_cast<int64_t>(step_ids_.size());
     const int64_t tokens = static_cast<int64_t>(input.ids.size());
+    HLWQ_CHECK(!options_.kv.coded() || tokens <= options_.prefill_chunk);
     const int64_t position = this->position(input.slot);
     HLWQ_TRY(pool_.grow(input.slot, position + tokens));
     for (size_t i = 0; i < input.ids.size(); ++i) {

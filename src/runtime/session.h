@@ -17,15 +17,16 @@ namespace hlwq {
 struct SessionOptions {
   int64_t sequences = 1;
   int64_t context = 4096;  // most tokens of a sequence
-  DType kv_dtype = DType::kF16;
+  KvForm kv = {};
   int64_t prefill_chunk = 512;  // most tokens of one sequence in a step; sets where prompts are cut
   int64_t pages = 0;            // as SequencePoolOptions
 };
 
-// The KV type a model runs with: F16, but F32 where the arithmetic is to be exact (Compute::kExact,
-// or nothing coded at all), so that the cache adds no error to what is measured.
-[[nodiscard]] DType default_kv_dtype(const Model& model, const Backend& backend);
-[[nodiscard]] DType default_kv_dtype(bool coded, const Backend& backend);
+// The KV cache a model runs with when nothing else is asked for: F16, but F32 where the arithmetic
+// is to be exact (Compute::kExact, or nothing coded at all), so that it adds no error to what is
+// measured.
+[[nodiscard]] KvForm default_kv_form(const Model& model, const Backend& backend);
+[[nodiscard]] KvForm default_kv_form(bool coded, const Backend& backend);
 
 // Tokens that follow what a sequence already holds.
 struct SequenceInput {
@@ -51,7 +52,8 @@ class Session {
   [[nodiscard]] int64_t vocabulary() const { return model_->config().vocabulary; }
 
   // One step over all inputs side by side. `logits`: [inputs or tokens, vocabulary] on the back
-  // end's device, rows in the order of the inputs; unused for kNone. Errors: kInvalidArgument
+  // end's device, rows in the order of the inputs; unused for kNone. An input has at most
+  // prefill_chunk ids where the KV cache is coded. Errors: kInvalidArgument
   // (beyond the context; ids outside the vocabulary), kOutOfMemory (no KV page), and what
   // Model::forward and check_finite report. After an error the sequences of the step are unusable:
   // close them.

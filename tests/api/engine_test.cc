@@ -240,7 +240,6 @@ TEST(Engine, RefusesWhatItCannotDo) {
     return engine ? Error{ErrorCode::kInternal, "opened"} : engine.error();
   };
   const std::pair<EngineOptions, const char*> unsupported[] = {
-      {{.kv_cache_nbits = 4}, "--kv-cache-nbits 4"},
       {{.device = "cpu", .vram = "8GB"}, "--vram: the model runs on cpu"},
       {{.device = "cpu", .moe_expert_cache_size = "8"}, "--moe-expert-cache-size: the model runs"}};
   for (const auto& [options, words] : unsupported) {
@@ -253,6 +252,9 @@ TEST(Engine, RefusesWhatItCannotDo) {
   }
   EXPECT_EQ(error({.threads = -3}).code, ErrorCode::kInvalidArgument);
   const std::pair<EngineOptions, const char*> invalid[] = {
+      {{.kv_cache_nbits = 5}, "--kv-cache-nbits: got 5, wanted one of 16, 8, 4, 3, 2"},
+      {{.k_cache_nbits = 1}, "--k-cache-nbits: got 1, wanted one of 0, 16, 8, 4, 3, 2"},
+      {{.kv_check = "perhaps"}, "--kv-check: got 'perhaps'"},
       {{.vram = "8 cows"}, "--vram"},
       {{.moe_expert_cache_size = "0"}, "--moe-expert-cache-size: got '0'"},
       {{.moe_expert_cache_size = "many"}, "--moe-expert-cache-size: got 'many'"},

@@ -254,9 +254,9 @@ TEST_F(GenerateTest, SequencesOfUnequalLengthSideBySide) {
 TEST(DefaultKvDtype, IsExactWhereArithmeticIs) {
   FakeBackend backend;
   const FakeModel model(10);
-  EXPECT_EQ(default_kv_dtype(model, backend), DType::kF16);
+  EXPECT_EQ(default_kv_form(model, backend).dtype, DType::kF16);
   backend.compute_ = Compute::kExact;
-  EXPECT_EQ(default_kv_dtype(model, backend), DType::kF32);
+  EXPECT_EQ(default_kv_form(model, backend).dtype, DType::kF32);
 }
 
 }  // namespace

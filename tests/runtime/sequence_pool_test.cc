@@ -14,7 +14,8 @@ const StateShape kShape = {
 
 TEST(SequencePool, BytesAreWhatIsAllocated) {
   FakeBackend backend;
-  const SequencePoolOptions options = {.sequences = 3, .context = 200, .kv_dtype = DType::kF32};
+  const SequencePoolOptions options = {
+      .sequences = 3, .context = 200, .kv = {.dtype = DType::kF32}};
   // Mamba: 24 channels x 3 and 2 x 8 x 4 floats a slot, each layer's pool rounded to 64 floats.
   const size_t states = 2 * (256 + 192) * 4;
   const size_t pages = 3 * (3 * 4) * (2 * 2 * 64 * 8 * 4);
@@ -49,6 +50,47 @@ TEST(SequencePool, LayersAndSlotsDoNotOverlap) {
     for (size_t b = 0; b < a; ++b)
       EXPECT_TRUE(ranges[a].first + ranges[a].second <= ranges[b].first ||
                   ranges[b].first + ranges[b].second <= ranges[a].first);
+}
+
+// With codes a page holds them and their scales, and each sequence has a ring of F16 pages: three
+// of its window, and those that a step writes.
+TEST(SequencePool, CodedPagesAndRings) {
+  StateShape shape = kShape;
+  shape.attention.head_dim = 128;
+  SequencePoolOptions options = {.sequences = 3, .context = 1000, .step_tokens = 100};
+  const int64_t plain = 2 * 2 * 64 * 128 * 2;
+  const size_t at_16_bits = SequencePool::bytes_for(shape, options);
+  options.kv = {.key_bits = 3, .value_bits = 4};
+  const int64_t page = 2 * 64 * (50 + 66);
+  EXPECT_EQ(options.kv.page_bytes(shape.attention), page);
+  EXPECT_EQ((KvForm{.key_bits = 3, .value_bits = 3}.page_bytes(shape.attention)) * 512,
+            plain * 100);
+  const int64_t ring = 5 * plain;
+  EXPECT_EQ(at_16_bits - SequencePool::bytes_for(shape, options),
+            static_cast<size_t>(3 * (3 * 16 * (plain - page) - 3 * ring)));
+
+  FakeBackend backend;
+  auto pool = SequencePool::create(backend, shape, options);
+  ASSERT_TRUE(pool) << pool.error().message;
+  EXPECT_EQ(pool->page_bytes(), 3 * page);
+  const SequenceMemory memory = pool->memory();
+  for (size_t l = 0; l < 3; ++l) {
+    const KvPages& kv = memory.kv[l];
+    EXPECT_EQ(kv.key_bits, 3);
+    EXPECT_EQ(kv.value_bits, 4);
+    EXPECT_EQ(kv.page_bytes, page);
+    EXPECT_EQ(kv.ring_pages, 5);
+    EXPECT_EQ(kv.ring, memory.kv[0].ring + static_cast<int64_t>(l) * 3 * ring);
+  }
+  // A sequence's ring is of its states.
+  const int64_t slot = *pool->open();
+  size_t states = 0;
+  for (const auto part : pool->states_of(slot)) states += part.size();
+  EXPECT_EQ(states, pool->state_bytes());
+  EXPECT_EQ(pool->states_of(slot).back().data(), memory.kv[2].ring + slot * ring);
+  // No more pages than the context has.
+  options.context = 200;
+  EXPECT_EQ(SequencePool::create(backend, shape, options)->memory().kv[0].ring_pages, 4);
 }
 
 TEST(SequencePool, GrowsPageByPageAndGivesPagesBack) {
@@ -119,7 +161,12 @@ TEST(SequencePool, RefusesBadOptions) {
   EXPECT_EQ(code({.context = 0}), ErrorCode::kInvalidArgument);
   EXPECT_EQ(code({.context = int64_t{1} << 62}), ErrorCode::kInvalidArgument);
   EXPECT_EQ(code({.sequences = 1 << 20, .context = int64_t{1} << 40}), ErrorCode::kInvalidArgument);
-  EXPECT_EQ(code({.kv_dtype = DType::kI8}), ErrorCode::kUnsupported);
+  EXPECT_EQ(code({.kv = {.dtype = DType::kI8}}), ErrorCode::kUnsupported);
+  EXPECT_EQ(code({.kv = {.key_bits = 5}}), ErrorCode::kUnsupported);
+  EXPECT_EQ(code({.kv = {.dtype = DType::kF32, .key_bits = 4}}), ErrorCode::kUnsupported);
+  // Heads of 8 elements have no codes.
+  EXPECT_EQ(code({.kv = {.key_bits = 4, .value_bits = 4}}), ErrorCode::kUnsupported);
+  EXPECT_EQ(code({.step_tokens = 0}), ErrorCode::kInvalidArgument);
   EXPECT_EQ(code({.pages = -1}), ErrorCode::kInvalidArgument);
   StateShape huge = kShape;
   huge.mamba.heads = int64_t{1} << 50;

@@ -53,7 +53,8 @@ nlohmann::json report(const BenchFlags& flags, const Engine& engine, const Bench
                       {"compute", info.compute},
                       {"context", info.context},
                       {"device_bytes", result.device_bytes},
-                      {"kv_cache_nbits", result.kv_cache_nbits},
+                      {"k_cache_nbits", result.k_cache_nbits},
+                      {"v_cache_nbits", result.v_cache_nbits},
                       {"prefill_chunk", flags.engine.prefill_chunk},
                       {"read_gb_s", result.read_gb_s},
                       {"repetitions", flags.request.repetitions},
@@ -89,13 +90,19 @@ void print_misses(const BenchRow& row) {
       static_cast<double>(all.bytes) / all.stall_s * 1e-9));
 }
 
+std::string kv_bits(const BenchResult& result) {
+  if (result.k_cache_nbits == result.v_cache_nbits)
+    return fmt::format("{} bits", result.k_cache_nbits);
+  return fmt::format("{} bits of keys, {} of values", result.k_cache_nbits, result.v_cache_nbits);
+}
+
 void print_table(const BenchFlags& flags, const Engine& engine, const BenchResult& result) {
   const ModelInfo& info = engine.info();
   const Environment environment = read_environment();
   const auto or_unknown = [](const std::string& text) { return text.empty() ? "unknown" : text; };
-  print(fmt::format("model    {}: {} layers, {} of weights, {} compute, KV cache at {} bits\n",
+  print(fmt::format("model    {}: {} layers, {} of weights, {} compute, KV cache at {}\n",
                     info.path, info.layers, format_bytes(info.weight_bytes), info.compute,
-                    result.kv_cache_nbits));
+                    kv_bits(result)));
   print(fmt::format("device   {}: {} of memory, read at {:.1f} GB/s\n", info.backend,
                     format_bytes(result.device_bytes), result.read_gb_s));
   print(fmt::format("host     {}, {} CPUs\n", or_unknown(environment.cpu), environment.cpus));
@@ -133,6 +140,7 @@ int run(BenchFlags& flags) {
   if (request.prompts.empty() && request.generate == 0)
     return bad_usage("--prompt 0 --generate 0 leaves nothing to measure");
   flags.engine.step_tokens = request.widest_batch();
+  flags.engine.kv_check = "off";  // would be in the peak of memory
   if (!flags.engine.vram.empty()) flags.engine.sequences = request.widest_batch();
   if (flags.engine.context == 0) flags.engine.context = request.context();
   if (const Status checked = check_options(flags.engine); !checked)

@@ -48,6 +48,7 @@ nlohmann::json report(const PplFlags& flags, const PerplexityResult& result, dou
 
 int run(PplFlags& flags) {
   flags.engine.step_tokens = kStepTokens;
+  flags.engine.kv_check = "off";  // measuring is what this does
   if (const Status checked = check_options(flags.engine); !checked)
     return bad_usage(checked.error().message);
   const auto text = read_text_file(flags.file, kMostFileBytes);
@@ -58,6 +59,8 @@ int run(PplFlags& flags) {
   if (!flags.kl_against.empty()) {
     EngineOptions exact = flags.engine;
     exact.compute = "exact";
+    exact.kv_cache_nbits = 16;
+    exact.k_cache_nbits = exact.v_cache_nbits = 0;
     auto opened = open_engine(flags.kl_against, exact);
     if (!opened) return failed(opened.error());
     reference = std::move(*opened);
