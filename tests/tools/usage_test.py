@@ -83,7 +83,7 @@ class Usage(CommandTest):
         with tempfile.TemporaryDirectory() as folder:
             self.fails(1, "logits", folder, "--ids", "1", says="config.json")
             with open(os.path.join(folder, "config.json"), "w") as file:
-                file.write('{"architectures": ["SomethingElse"], "model_type": "llama"}')
+                file.write('{"architectures": ["SomethingElse"], "model_type": "something_else"}')
             self.fails(1, "logits", folder, "--ids", "1", says="config.json")
             with open(os.path.join(folder, "config.json"), "w") as file:
                 file.write("{")
