@@ -124,6 +124,8 @@ TEST(KvCodec, SpecialVectors) {
     v[17] = std::numeric_limits<float>::infinity();
     const uint16_t scale = encode_kv(bits, v, codes);
     EXPECT_NEAR(decoded(bits, codes, scale)[17], 65504.0f, 65504.0f * 0.4f) << bits;
+    // FP16 holds a scale's product with every level.
+    EXPECT_LE(f16_to_f32(encode_kv(bits, std::vector<float>(64, 1e30f), codes)), 32752.0f);
     // A flat vector is one hot element once rotated, a hot one flat: both are levels, but for the
     // other elements of the flat one, which have the smallest level.
     std::vector<float> hot(64, 0.0f);

@@ -261,7 +261,7 @@ __global__ void __launch_bounds__(kThreads)
           (warp == 1 ? values : keys)[tile_at<kHeadDim>(own % kPage, lane * (kHeadDim / 32) + i)] =
               own_vector.exact(i, codes.bits(warp == 1));
       }
-      wait_for_copies<0>();
+      if (page > 0) wait_for_copies<0>();
     } else {
       page == 0 ? wait_for_copies<3>() : wait_for_copies<1>();
     }

@@ -50,14 +50,14 @@ HLWQ_HD constexpr LevelBytes level_bytes() {
 // Four levels by the low four nibbles of `selectors`; `signs` flips those whose byte's top bit is
 // set in it.
 template <int kBits>
-__device__ __forceinline__ void four_levels(uint32_t (&pairs)[2], uint32_t selectors,
+__device__ __forceinline__ void four_levels(uint32_t& first, uint32_t& second, uint32_t selectors,
                                             uint32_t signs) {
   constexpr LevelBytes kBytes = level_bytes<kBits>();
   const uint32_t low = __byte_perm(kBytes.low[0], kBytes.low[1], selectors);
   uint32_t high = __byte_perm(kBytes.high[0], kBytes.high[1], selectors);
   if constexpr (kBits == 4) high ^= signs & 0x80808080u;
-  pairs[0] = __byte_perm(low, high, 0x5140);
-  pairs[1] = __byte_perm(low, high, 0x7362);
+  first = __byte_perm(low, high, 0x5140);
+  second = __byte_perm(low, high, 0x7362);
 }
 
 // Levels of elements [8 group, 8 group + 8) of a unit, as pairs of FP16.
@@ -88,10 +88,8 @@ __device__ __forceinline__ void levels_of_group(uint32_t (&pairs)[4],
       selectors |= high & 0x44444444u;
     }
     const uint32_t signs = kBits == 4 ? words[group] : 0;
-    uint32_t(&first)[2] = reinterpret_cast<uint32_t(&)[2]>(pairs[0]);
-    uint32_t(&second)[2] = reinterpret_cast<uint32_t(&)[2]>(pairs[2]);
-    four_levels<kBits>(first, selectors, signs);
-    four_levels<kBits>(second, selectors >> 16, signs << 4);
+    four_levels<kBits>(pairs[0], pairs[1], selectors, signs);
+    four_levels<kBits>(pairs[2], pairs[3], selectors >> 16, signs << 4);
   }
 }
 
