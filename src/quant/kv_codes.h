@@ -119,8 +119,8 @@ HLWQ_HD inline float kv_search(float rms, float peak, KvFit& best, TryScale&& tr
 HLWQ_HD inline float kv_limited(float v) {
   return v > 65504.0f ? 65504.0f : v < -65504.0f ? -65504.0f : v;
 }
-// The scale of a fit, before it is rounded to FP16; `root` is sqrt(head_dim). FP16 holds its product
-// with every level, as levels are below 2.
+// The scale of a fit, before it is rounded to FP16; `root` is sqrt(head_dim). FP16 holds its
+// product with every level, as levels are below 2.
 HLWQ_HD inline float kv_scale(const KvFit& fit, float root) {
   const float scale = fit.zc / fit.cc * (1.0f / kKvLevelUnit) / root;
   return scale > 32752.0f ? 32752.0f : scale;

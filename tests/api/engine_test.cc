@@ -270,6 +270,47 @@ TEST(Engine, RefusesWhatItCannotDo) {
   EXPECT_NE(missing.message.find("/nowhere/at/all"), std::string::npos);
 }
 
+// What a coded KV cache costs is measured when a model opens, and said.
+TEST(Engine, ChecksItsKvCache) {
+  const auto lines_of = [](const EngineOptions& options) {
+    std::vector<std::pair<LogLevel, std::string>> lines;
+    set_log_sink([&](LogLevel level, std::string_view line) {
+      if (line.starts_with("KV cache of ")) lines.emplace_back(level, line);
+    });
+    const Engine engine = open_tiny(options);
+    set_log_sink({});
+    return lines;
+  };
+  EXPECT_TRUE(lines_of({}).empty());
+  EXPECT_TRUE(lines_of({.kv_cache_nbits = 3, .kv_check = "off"}).empty());
+  const auto four = lines_of({.device = "cpu", .kv_cache_nbits = 4});
+  ASSERT_EQ(four.size(), 1u);
+  EXPECT_EQ(four[0].first, LogLevel::kInfo);
+  EXPECT_EQ(four[0].second.find("KV cache of 4 bits: predictions diverge by 0.000"), 0u)
+      << four[0].second;
+  const auto mixed = lines_of({.device = "cpu", .kv_cache_nbits = 16, .v_cache_nbits = 3});
+  ASSERT_EQ(mixed.size(), 1u);
+  EXPECT_EQ(mixed[0].second.find("KV cache of 16 bits of keys and 3 of values: predictions"), 0u)
+      << mixed[0].second;
+  const auto brief = lines_of({.device = "cpu", .context = 150, .kv_cache_nbits = 4});
+  ASSERT_EQ(brief.size(), 1u);
+  EXPECT_NE(brief[0].second.find("not measured: a context this short reads no codes"),
+            std::string::npos)
+      << brief[0].second;
+}
+
+TEST(Engine, CodesOfKeysAndValuesCostLittle) {
+  Engine reference = open_tiny({.compute = "exact", .step_tokens = 1024});
+  Engine engine = open_tiny({.kv_cache_nbits = 3, .kv_check = "off", .step_tokens = 1024});
+  EXPECT_LT(engine.info().sequence_bytes, reference.info().sequence_bytes);
+  const auto ids = engine.tokenize(wiki_test().substr(0, 20000), false);
+  const auto result = engine.perplexity({.ids = *ids, .window = 512, .windows = 4}, &reference);
+  ASSERT_TRUE(result) << result.error().message;
+  // bench/NOTES.md has 0.00124 for 128 windows.
+  EXPECT_GT(*result->kl_mean, 1e-4);
+  EXPECT_LT(*result->kl_mean, 4e-3);
+}
+
 TEST(Engine, OpensSyntheticModels) {
   auto engine = Engine::open_synthetic("tiny:seed=2", {.context = 200, .prefill_chunk = 32});
   ASSERT_TRUE(engine) << engine.error().message;
