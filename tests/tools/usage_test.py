@@ -57,6 +57,9 @@ class Usage(CommandTest):
             (["--threads", "-1"], "--threads"),
             (["--context", "-5"], "--context"),
             (["--kv-cache-nbits", "1"], "--kv-cache-nbits"),
+            (["--kv-cache-nbits", "5"], "--kv-cache-nbits"),
+            (["--v-cache-nbits", "1"], "--v-cache-nbits"),
+            (["--kv-check", "maybe"], "--kv-check"),
             (["--stop", ""], "--stop"),
         ]:
             with self.subTest(flags=flags):
@@ -68,7 +71,6 @@ class Usage(CommandTest):
             (["--device", "cpu", "--moe-expert-cache-size", "4"], "--moe-expert-cache-size"),
             (["--cache-policy", "lfru"], ["--cache-policy lfru", "nothing is cached"]),
             (["--cpu-experts", "0.5"], "--cpu-experts"),
-            (["--kv-cache-nbits", "3"], "--kv-cache-nbits 3"),
         ]:
             with self.subTest(flags=flags):
                 self.fails(1, "run", MODEL, "-p", "x", *flags, says=says)
