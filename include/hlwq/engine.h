@@ -30,6 +30,9 @@ struct ModelInfo {
   int64_t context = 0;        // tokens
   int64_t max_positions = 0;  // the model's own limit; 0: none stated
   int64_t weight_bytes = 0, activation_bytes = 0, sequence_bytes = 0;
+  int64_t attention_layers = 0, kv_heads = 0, head_dim = 0;  // what keys and values take
+  int64_t k_cache_nbits = 0, v_cache_nbits = 0;
+  int64_t parameters = 0;  // elements of all tensors
 };
 
 // A conversation up to where the assistant answers. JSON is text here.
@@ -117,20 +120,39 @@ struct LogitsResult {
   bool copies_equal = true;      // every copy gave the same bits at the last position
 };
 
+// How well one token was predicted.
+struct TokenScore {
+  int64_t window = 0, position = 0;  // of the token in its window, from 1
+  int32_t id = 0;
+  double nll = 0;  // nats
+  double kl = 0;   // with a reference
+  bool same_top = false;
+};
+
 struct PerplexityRequest {
   std::vector<int32_t> ids = {};
   int64_t window = 512;                                            // tokens
   int64_t windows = 0;                                             // 0: all whole ones
   std::function<void(int64_t done, int64_t total)> progress = {};  // windows
+  // Gets the scores of a window, window by window; false cancels.
+  std::function<bool(std::span<const TokenScore>)> on_window = {};
   const std::atomic<bool>* cancel = nullptr;
 };
 
+// Of a model from a reference, over all predictions. KL = sum p_ref ln(p_ref / p), in nats.
+struct Divergence {
+  double kl_mean = 0, kl_median = 0, kl_p99 = 0, kl_p999 = 0;
+  double top1 = 0;                                   // share of predictions with the same top token
+  double kl_mean_stderr = 0, top1_stderr = 0;        // from the spread over windows
+  double ppl_reference = 0;                          // of the same text
+  double ln_ppl_ratio = 0, ln_ppl_ratio_stderr = 0;  // ln(ppl / ppl_reference), spread of pairs
+};
+
 struct PerplexityResult {
-  double ppl = 0, nll = 0;                // nll: mean, in nats
-  double ppl_stderr = 0, nll_stderr = 0;  // from the spread over windows
-  int64_t tokens = 0, windows = 0;        // predictions, windows
-  // Against a reference engine: KL = sum p_ref ln(p_ref / p) in nats; share of equal top tokens.
-  std::optional<double> kl_mean = {}, kl_p99 = {}, top1 = {};
+  double ppl = 0, nll = 0;                    // nll: mean, in nats
+  double ppl_stderr = 0, nll_stderr = 0;      // from the spread over windows
+  int64_t tokens = 0, windows = 0;            // predictions, windows
+  std::optional<Divergence> divergence = {};  // with a reference engine
 };
 
 // A row for each of `prompts`; a row of decode steps for each of `depths` with the first of

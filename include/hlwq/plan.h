@@ -46,7 +46,8 @@ struct PlanResult {
   int64_t device_bytes = 0, free_bytes = 0;  // of the GPU, before the model
   int64_t layers = 0, moe_layers = 0, experts = 0, experts_used = 0;  // experts: of each MoE layer
   int64_t expert_bytes = 0, expert_record_bytes = 0;                  // of all, of the largest one
-  int64_t least_vram_bytes = 0;                                       // that leaves a slot
+  int64_t attention_layers = 0, kv_heads = 0, head_dim = 0, max_positions = 0;  // as ModelInfo
+  int64_t least_vram_bytes = 0;  // that leaves a slot
   // What was measured, scaled to this model: steps with all weights on the GPU, with a slot for
   // every expert, and what a miss adds when all come over the bus.
   double resident_step_s = 0, cached_step_s = 0, miss_s = 0;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "api/check_options.h"
@@ -20,6 +21,7 @@
 #include "base/units.h"
 #include "io/file.h"
 #include "model/synthetic.h"
+#include "model/tensor_names.h"
 #include "runtime/generate.h"
 #include "runtime/perplexity.h"
 
@@ -53,6 +55,46 @@ std::vector<int32_t> union_of_stop_ids(const GenerationConfig& generation,
   std::sort(ids.begin(), ids.end());
   ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
   return ids;
+}
+
+std::vector<TokenScore> token_scores(const PerplexityRequest& request, int64_t window,
+                                     const PredictionScores& scores) {
+  std::vector<TokenScore> tokens(static_cast<size_t>(request.window - 1));
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    const size_t at = static_cast<size_t>(window) * tokens.size() + i;
+    tokens[i] = {.window = window,
+                 .position = static_cast<int64_t>(i) + 1,
+                 .id = request.ids[static_cast<size_t>(window * request.window) + i + 1],
+                 .nll = scores.nll[at]};
+    if (scores.kl.empty()) continue;
+    tokens[i].kl = scores.kl[at];
+    tokens[i].same_top = scores.same_top[at] != 0;
+  }
+  return tokens;
+}
+
+Divergence to_divergence(const PerplexityReport& report) {
+  const DivergenceReport& of = *report.divergence;
+  return {.kl_mean = of.kl_mean,
+          .kl_median = of.kl_median,
+          .kl_p99 = of.kl_p99,
+          .kl_p999 = of.kl_p999,
+          .top1 = of.top1,
+          .kl_mean_stderr = of.kl_mean_stderr,
+          .top1_stderr = of.top1_stderr,
+          .ppl_reference = std::exp(of.reference_nll),
+          .ln_ppl_ratio = report.nll - of.reference_nll,
+          .ln_ppl_ratio_stderr = of.nll_difference_stderr};
+}
+
+int64_t count_parameters(const ModelConfig& config) {
+  int64_t count = 0;
+  for (const ExpectedTensor& tensor : expected_tensors(config)) {
+    int64_t elements = 1;
+    for (const int64_t d : tensor.shape) elements *= d;
+    count += elements;
+  }
+  return count;
 }
 
 template <typename T>
@@ -153,7 +195,13 @@ void Engine::Impl::describe(std::string path, int64_t context) {
           .weight_bytes = static_cast<int64_t>(model->weight_bytes()),
           .activation_bytes = static_cast<int64_t>(model->activation_bytes()),
           .sequence_bytes = static_cast<int64_t>(
-              sequence_bytes_of(options, *backend)(model->state_shape(), coded, context))};
+              sequence_bytes_of(options, *backend)(model->state_shape(), coded, context)),
+          .attention_layers = config.count(LayerKind::kAttention),
+          .kv_heads = config.attention.kv_heads,
+          .head_dim = config.attention.head_dim,
+          .k_cache_nbits = kv.key_bits < 16 ? kv.key_bits : 8 * bytes_of(kv.dtype),
+          .v_cache_nbits = kv.value_bits < 16 ? kv.value_bits : 8 * bytes_of(kv.dtype),
+          .parameters = count_parameters(config)};
 }
 
 const ModelInfo& Engine::info() const { return impl_->info; }
@@ -254,24 +302,24 @@ Result<PerplexityResult> Engine::perplexity(const PerplexityRequest& request, En
     };
     const ScoredModel own = scored(*impl_);
     const ScoredModel other = reference != nullptr ? scored(*reference->impl_) : ScoredModel{};
+    PerplexitySettings settings = {.window = request.window,
+                                   .windows = request.windows,
+                                   .progress = request.progress,
+                                   .cancel = request.cancel};
+    if (request.on_window)
+      settings.on_window = [&](int64_t window, const PredictionScores& scores) {
+        return request.on_window(token_scores(request, window, scores));
+      };
     HLWQ_TRY_ASSIGN(const PerplexityReport report,
                     measure_perplexity(own, reference != nullptr ? &other : nullptr, request.ids,
-                                       {.window = request.window,
-                                        .windows = request.windows,
-                                        .progress = request.progress,
-                                        .cancel = request.cancel},
-                                       *impl_->row_threads));
+                                       settings, *impl_->row_threads));
     PerplexityResult result = {.ppl = report.ppl,
                                .nll = report.nll,
                                .ppl_stderr = report.ppl_stderr,
                                .nll_stderr = report.nll_stderr,
                                .tokens = report.predictions,
                                .windows = report.windows};
-    if (report.divergence) {
-      result.kl_mean = report.divergence->kl_mean;
-      result.kl_p99 = report.divergence->kl_p99;
-      result.top1 = report.divergence->top1;
-    }
+    if (report.divergence) result.divergence = to_divergence(report);
     return result;
   });
 }

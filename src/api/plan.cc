@@ -80,6 +80,10 @@ class Planner {
                     .experts_used = inputs.shape.used,
                     .expert_bytes = inputs.expert_bytes,
                     .expert_record_bytes = inputs.slot_bytes,
+                    .attention_layers = config.count(LayerKind::kAttention),
+                    .kv_heads = config.attention.kv_heads,
+                    .head_dim = config.attention.head_dim,
+                    .max_positions = config.max_positions,
                     .traced_steps = inputs.traced ? inputs.routing.steps : 0};
     const PlanRows rows(inputs);
     plan.least_vram_bytes = rows.least_bytes();

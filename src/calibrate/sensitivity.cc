@@ -44,7 +44,7 @@ Result<double> compare(TextModel& model, const Reference& reference) {
       const std::span<const float> wanted(reference.logits.data() + at * width,
                                           static_cast<size_t>(width));
       kl[static_cast<size_t>(at)] =
-          compare_rows(wanted, {logits.row(r), static_cast<size_t>(width)}).kl;
+          compare_rows(wanted, {logits.row(r), static_cast<size_t>(width)}, /*target=*/0).kl;
     });
   }));
   double sum = 0;

@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include "base/cpu_features.h"
 #include "base/float_mode.h"
 #include "base/thread_pool.h"
 #include "convert/name_plan.h"
+#include "convert/tensor_kind.h"
 #include "quant/encode.h"
 
 namespace hlwq {
@@ -27,6 +29,19 @@ Distortion distortion_of(std::span<const float> a, std::span<const float> b) {
   sum.count = static_cast<int64_t>(a.size());
   return sum;
 }
+
+struct KindSum {
+  Distortion distortion;
+  ComparedKind kind;
+
+  void add(const Distortion& of_tensor) {
+    const double cosine = of_tensor.cosine();
+    distortion.add(of_tensor);
+    kind.cosine_min = kind.tensors == 0 ? cosine : std::min(kind.cosine_min, cosine);
+    kind.cosine_mean = kind.tensors == 0 ? cosine : kind.cosine_mean + cosine;
+    ++kind.tensors;
+  }
+};
 
 struct Pair {
   const SourceTensor* a;
@@ -93,11 +108,13 @@ Result<CompareReport> compare_checkpoints(const std::string& path_a, const std::
   CompareReport report;
   Distortion all;
   double cosine_sum = 0;
+  std::map<std::string, KindSum> kinds;
   uint64_t done = 0;
   for (const Pair& pair : pairs) {
     if (!pair.a->stored->coded && !is_weight_float(pair.a->stored->dtype)) continue;
     HLWQ_TRY_ASSIGN(const Distortion distortion, compare_pair(pair, pool));
     all.add(distortion);
+    kinds[kind_of(pair.a->name)].add(distortion);
     const double cosine = distortion.cosine();
     report.tensors.push_back({pair.a->name, cosine, distortion.snr_db()});
     cosine_sum += cosine;
@@ -113,6 +130,12 @@ Result<CompareReport> compare_checkpoints(const std::string& path_a, const std::
   if (!report.tensors.empty()) cosine_sum /= static_cast<double>(report.tensors.size());
   report.cosine_mean = report.tensors.empty() ? 1 : cosine_sum;
   report.snr_db = all.snr_db();
+  for (auto& [name, sum] : kinds) {
+    sum.kind.name = name;
+    sum.kind.cosine_mean /= static_cast<double>(sum.kind.tensors);
+    sum.kind.snr_db = sum.distortion.snr_db();
+    report.kinds.push_back(std::move(sum.kind));
+  }
   return report;
 }
 

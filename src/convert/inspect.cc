@@ -10,6 +10,7 @@
 #include "base/thread_pool.h"
 #include "convert/name_plan.h"
 #include "model/architecture.h"
+#include "quant/block.h"
 
 namespace hlwq {
 namespace {
@@ -104,13 +105,19 @@ Result<InspectReport> inspect_checkpoint(const std::string& path, const InspectO
       source.config ? std::string(traits_of(source.config->architecture).class_name) : "unknown";
   report.bytes = checkpoint.bytes();
   report.missing = source.missing;
+  report.quantization = checkpoint.quantization();
+  report.base_model = checkpoint.base_model();
   uint64_t stored = 0;
+  double coded_bits = 0, coded_parameters = 0;
   std::map<std::pair<int, Levels>, InspectedCodebook> books;
   for (const CheckpointTensor& tensor : checkpoint.tensors()) {
     InspectedTensor row{tensor.name, tensor.shape, std::string(name_of(tensor.dtype)), 0,
                         tensor.stored_bytes};
     if (tensor.coded) {
       row.bits = tensor.coded->bits;
+      const double blocks = static_cast<double>(tensor.coded->rows * tensor.coded->blocks);
+      coded_bits += blocks * (kBlock * row.bits + 16);
+      coded_parameters += static_cast<double>(elements(tensor));
       row.kind = fmt::format("{}-bit {}", row.bits, packing_name(tensor.coded->packing));
       const Levels& levels = checkpoint.levels(tensor);
       InspectedCodebook& book = books[{row.bits, levels}];
@@ -130,6 +137,7 @@ Result<InspectReport> inspect_checkpoint(const std::string& path, const InspectO
   if (report.parameters > 0)
     report.bits_per_weight =
         8.0 * static_cast<double>(stored) / static_cast<double>(report.parameters);
+  if (coded_parameters > 0) report.coded_bits_per_weight = coded_bits / coded_parameters;
   report.unknown = source.unknown;
   if (options.verify) {
     HLWQ_TRY_ASSIGN(report.problems, verify(checkpoint, options));

@@ -2,6 +2,7 @@
 // What a checkpoint is.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,9 +31,14 @@ struct InspectedCodebook {
 
 struct InspectReport {
   std::string format, variant, architecture;
-  int64_t parameters = 0;  // elements of all tensors
-  uint64_t bytes = 0;      // of all weight files
-  double bits_per_weight = 0;
+  int64_t parameters = 0;      // elements of all tensors
+  uint64_t bytes = 0;          // of all weight files
+  double bits_per_weight = 0;  // stored, over all parameters
+  // Of the coded matrices: (codes of all blocks * their width + 16 bits a norm) / parameters.
+  // Padding of a row's last block counts, padding of a code to a byte does not. Nothing when none
+  // is coded.
+  std::optional<double> coded_bits_per_weight;
+  std::string quantization, base_model;  // as polar_config.json says; may be empty
   std::vector<InspectedTensor> tensors;
   std::vector<InspectedCodebook> codebooks;
   std::vector<std::string> missing;   // of the architecture's tensors

@@ -96,6 +96,7 @@ struct Checkpoint::Impl {
   ShardSet shards;
   Variant variant = Variant::kPlain;
   uint64_t bytes = 0;
+  std::string quantization, base_model;
   std::vector<CodedLayer> layers;
   std::vector<CheckpointTensor> tensors;
   std::vector<Stored> stored;  // parallel to `tensors`, by CheckpointTensor::slot
@@ -184,6 +185,8 @@ Result<Checkpoint> Checkpoint::open(const std::string& path,
   HLWQ_TRY_ASSIGN(impl->shards, ShardSet::open(path));
   HLWQ_TRY(refuse_foreign_tensors(impl->shards));
   HLWQ_TRY_ASSIGN(const PolarConfig config, read_config(impl->shards.folder()));
+  impl->quantization = config.quantization;
+  impl->base_model = config.base_model;
   for (const SafetensorsFile& file : impl->shards.files()) {
     std::error_code error;  // a file gone since it was opened counts nothing; reads will say so
     const std::uintmax_t bytes = std::filesystem::file_size(file.path(), error);
@@ -197,6 +200,8 @@ Variant Checkpoint::variant() const { return impl_->variant; }
 const std::string& Checkpoint::path() const { return impl_->path; }
 const std::vector<CheckpointTensor>& Checkpoint::tensors() const { return impl_->tensors; }
 uint64_t Checkpoint::bytes() const { return impl_->bytes; }
+const std::string& Checkpoint::quantization() const { return impl_->quantization; }
+const std::string& Checkpoint::base_model() const { return impl_->base_model; }
 
 const CheckpointTensor* Checkpoint::find(std::string_view name) const {
   const auto it = impl_->by_name.find(std::string(name));

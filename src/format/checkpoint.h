@@ -65,6 +65,9 @@ class Checkpoint {
   [[nodiscard]] const std::vector<CheckpointTensor>& tensors() const;  // file order
   [[nodiscard]] const CheckpointTensor* find(std::string_view name) const;
   [[nodiscard]] uint64_t bytes() const;  // of all files
+  // What polar_config.json says; empty where it says nothing. Text from outside.
+  [[nodiscard]] const std::string& quantization() const;
+  [[nodiscard]] const std::string& base_model() const;
   // The table in force for a coded tensor: the file's, else WIRE (of EOQ's for F9).
   [[nodiscard]] const Levels& levels(const CheckpointTensor& tensor) const;
 

@@ -77,44 +77,70 @@ class Scorer {
   std::vector<SequenceInput> inputs_;
 };
 
-// One entry a prediction, in the order of the text.
-struct Measured {
-  std::vector<double> nll, kl;
-  std::vector<uint8_t> same_top;
+struct Mean {
+  double value = 0;
+  double standard_error = 0;  // of windows; 0 for one
 };
 
-PerplexityReport summarize(Measured& measured, int64_t window, int64_t windows, bool compared) {
+// Means of `each` entries apiece.
+template <typename T>
+std::vector<double> window_means(const std::vector<T>& values, int64_t each) {
+  std::vector<double> means;
+  for (auto begin = values.begin(); begin != values.end(); begin += each)
+    means.push_back(std::accumulate(begin, begin + each, 0.0) / static_cast<double>(each));
+  return means;
+}
+
+// Windows have as many predictions each, so this is the mean over predictions too. Tokens of one
+// window depend on each other: the spread of windows says what that of tokens would hide.
+Mean mean_of(const std::vector<double>& windows) {
+  const double n = static_cast<double>(windows.size());
+  Mean mean = {.value = std::accumulate(windows.begin(), windows.end(), 0.0) / n};
+  if (windows.size() < 2) return mean;
+  double squares = 0;
+  for (const double value : windows) squares += (value - mean.value) * (value - mean.value);
+  mean.standard_error = std::sqrt(squares / (n - 1) / n);
+  return mean;
+}
+
+// Nearest rank; `share` in (0, 1]. Reorders the values.
+double percentile(std::vector<double>& values, double share) {
+  const auto rank = static_cast<int64_t>(std::ceil(share * static_cast<double>(values.size()))) - 1;
+  const auto at = values.begin() + std::max<int64_t>(rank, 0);
+  std::nth_element(values.begin(), at, values.end());
+  return *at;
+}
+
+DivergenceReport diverge(PredictionScores& scores, const std::vector<double>& window_nll,
+                         int64_t each) {
+  const std::vector<double> reference_nll = window_means(scores.reference_nll, each);
+  std::vector<double> differences = window_nll;
+  for (size_t w = 0; w < differences.size(); ++w) differences[w] -= reference_nll[w];
+  const Mean kl = mean_of(window_means(scores.kl, each));
+  const Mean top1 = mean_of(window_means(scores.same_top, each));
+  return {.kl_mean = kl.value,
+          .kl_median = percentile(scores.kl, 0.5),
+          .kl_p99 = percentile(scores.kl, 0.99),
+          .kl_p999 = percentile(scores.kl, 0.999),
+          .top1 = top1.value,
+          .kl_mean_stderr = kl.standard_error,
+          .top1_stderr = top1.standard_error,
+          .reference_nll = mean_of(reference_nll).value,
+          .nll_difference_stderr = mean_of(differences).standard_error};
+}
+
+PerplexityReport summarize(PredictionScores& scores, int64_t window, int64_t windows,
+                           bool compared) {
   const int64_t each = window - 1;
-  PerplexityReport report;
-  report.windows = windows;
-  report.predictions = windows * each;
-  const double count = static_cast<double>(report.predictions);
-  std::vector<double> window_nll(static_cast<size_t>(windows));
-  for (int64_t w = 0; w < windows; ++w) {
-    const auto begin = measured.nll.begin() + w * each;
-    window_nll[static_cast<size_t>(w)] =
-        std::accumulate(begin, begin + each, 0.0) / static_cast<double>(each);
-  }
-  const double n = static_cast<double>(windows);
-  report.nll = std::accumulate(window_nll.begin(), window_nll.end(), 0.0) / n;
-  report.ppl = std::exp(report.nll);
-  if (windows > 1) {
-    double squares = 0;
-    for (const double value : window_nll) squares += (value - report.nll) * (value - report.nll);
-    report.nll_stderr = std::sqrt(squares / (n - 1) / n);
-  }
-  report.ppl_stderr = report.ppl * report.nll_stderr;
-  if (compared) {
-    DivergenceReport divergence;
-    divergence.kl_mean = std::accumulate(measured.kl.begin(), measured.kl.end(), 0.0) / count;
-    divergence.top1 =
-        std::accumulate(measured.same_top.begin(), measured.same_top.end(), 0.0) / count;
-    // Nearest rank.
-    const auto rank = static_cast<int64_t>(std::ceil(0.99 * count)) - 1;
-    std::nth_element(measured.kl.begin(), measured.kl.begin() + rank, measured.kl.end());
-    divergence.kl_p99 = measured.kl[static_cast<size_t>(rank)];
-    report.divergence = divergence;
-  }
+  const std::vector<double> window_nll = window_means(scores.nll, each);
+  const Mean nll = mean_of(window_nll);
+  PerplexityReport report = {.nll = nll.value,
+                             .ppl = std::exp(nll.value),
+                             .nll_stderr = nll.standard_error,
+                             .ppl_stderr = std::exp(nll.value) * nll.standard_error,
+                             .predictions = windows * each,
+                             .windows = windows};
+  if (compared) report.divergence = diverge(scores, window_nll, each);
   return report;
 }
 
@@ -161,12 +187,13 @@ Result<PerplexityReport> measure_perplexity(const ScoredModel& model, const Scor
     HLWQ_TRY_ASSIGN(compared, Scorer::create(*reference, window, side_by_side, chunk));
   }
 
-  Measured measured;
+  PredictionScores scores;
   const size_t predictions = static_cast<size_t>(windows * (window - 1));
-  measured.nll.resize(predictions);
+  scores.nll.resize(predictions);
   if (compared) {
-    measured.kl.resize(predictions);
-    measured.same_top.resize(predictions);
+    scores.reference_nll.resize(predictions);
+    scores.kl.resize(predictions);
+    scores.same_top.resize(predictions);
   }
   for (int64_t done = 0; done < windows;) {
     const int64_t now = std::min(side_by_side, windows - done);
@@ -183,26 +210,33 @@ Result<PerplexityReport> measure_perplexity(const ScoredModel& model, const Scor
         const int64_t w = row / tokens, t = begin + row % tokens;
         if (t + 1 == window) return;  // predicts the next window's first token: not counted
         const size_t at = static_cast<size_t>((done + w) * (window - 1) + t);
-        measured.nll[at] = negative_log_likelihood(scorer.row(row), first[w * window + t + 1]);
-        if (!compared) return;
-        const RowComparison row_comparison = compare_rows(compared->row(row), scorer.row(row));
-        measured.kl[at] = row_comparison.kl;
-        measured.same_top[at] = row_comparison.same_top ? 1 : 0;
+        const int32_t target = first[w * window + t + 1];
+        if (!compared) {
+          scores.nll[at] = negative_log_likelihood(scorer.row(row), target);
+          return;
+        }
+        const RowComparison comparison = compare_rows(compared->row(row), scorer.row(row), target);
+        scores.nll[at] = comparison.nll;
+        scores.reference_nll[at] = comparison.reference_nll;
+        scores.kl[at] = comparison.kl;
+        scores.same_top[at] = comparison.same_top ? 1 : 0;
       });
     }
     scorer.close();
     if (compared) compared->close();
     for (int64_t p = done * (window - 1); p < (done + now) * (window - 1); ++p) {
       const size_t at = static_cast<size_t>(p);
-      if (!std::isfinite(measured.nll[at]) || (compared && !std::isfinite(measured.kl[at])))
+      if (!std::isfinite(scores.nll[at]) || (compared && !std::isfinite(scores.kl[at])))
         return fail(ErrorCode::kBadValue,
                     fmt::format("window {}, token {}: the logits are not finite", p / (window - 1),
                                 p % (window - 1)));
     }
+    for (int64_t w = done; settings.on_window && w < done + now; ++w)
+      if (!settings.on_window(w, scores)) return fail(ErrorCode::kCancelled, "interrupted");
     done += now;
     if (settings.progress) settings.progress(done, windows);
   }
-  return summarize(measured, window, windows, compared.has_value());
+  return summarize(scores, window, windows, compared.has_value());
 }
 
 }  // namespace hlwq

@@ -8,6 +8,7 @@
 #include <functional>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "base/result.h"
 #include "base/thread_pool.h"
@@ -24,20 +25,32 @@ struct ScoredModel {
   KvForm kv = {};
 };
 
+// One entry a prediction, in the order of the text; the last three with a reference alone.
+struct PredictionScores {
+  std::vector<double> nll, reference_nll, kl;
+  std::vector<uint8_t> same_top;
+};
+
 struct PerplexitySettings {
   int64_t window = 512;  // tokens, at least 2
   int64_t windows = 0;   // 0: as many whole ones as the text has
   int64_t chunk =
       512;  // most tokens of a window in one step; fewer take less memory, not other bits
   std::function<void(int64_t done, int64_t total)> progress = {};  // windows; may be empty
-  const std::atomic<bool>* cancel = nullptr;                       // may be null
+  // Called in order with the number of a window whose scores are there: entries
+  // [window * (W - 1), (window + 1) * (W - 1)); false cancels. May be empty.
+  std::function<bool(int64_t window, const PredictionScores& scores)> on_window = {};
+  const std::atomic<bool>* cancel = nullptr;  // may be null
 };
 
+// KL is in nats: sum over the vocabulary of p_ref ln(p_ref / p). A percentile is the nearest rank:
+// so many of 100 predictions are not above it.
 struct DivergenceReport {
-  double kl_mean =
-      0;              // nats: sum over the vocabulary of p_ref ln(p_ref / p), mean over predictions
-  double kl_p99 = 0;  // nats: 99 of 100 predictions are not above it
-  double top1 = 0;    // share of predictions with the same most likely token
+  double kl_mean = 0, kl_median = 0, kl_p99 = 0, kl_p999 = 0;
+  double top1 = 0;                             // share of predictions with the same top token
+  double kl_mean_stderr = 0, top1_stderr = 0;  // from the spread over windows; 0 for one window
+  double reference_nll = 0;                    // nats a prediction
+  double nll_difference_stderr = 0;            // of nll - reference_nll, pairs of windows
 };
 
 struct PerplexityReport {
@@ -47,7 +60,7 @@ struct PerplexityReport {
   double ppl_stderr = 0;    // ppl * nll_stderr
   int64_t predictions = 0;  // windows * (window - 1)
   int64_t windows = 0;
-  std::optional<DivergenceReport> divergence;  // with a reference
+  std::optional<DivergenceReport> divergence = {};  // with a reference
 };
 
 // Runs windows side by side as far as both models' steps and a fixed bound on logits memory allow;

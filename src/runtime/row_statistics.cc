@@ -86,8 +86,10 @@ double negative_log_likelihood(std::span<const float> logits, int64_t target) {
 
 // With S = sum e^(r - max r) and D = sum e^(r - max r) (r - x):
 // KL = D / S - (log-sum-exp of r - log-sum-exp of x).
-RowComparison compare_rows(std::span<const float> reference, std::span<const float> logits) {
-  HLWQ_CHECK(reference.size() == logits.size() && !logits.empty());
+RowComparison compare_rows(std::span<const float> reference, std::span<const float> logits,
+                           int64_t target) {
+  HLWQ_CHECK(reference.size() == logits.size());
+  HLWQ_CHECK(target >= 0 && static_cast<size_t>(target) < logits.size());
   const float top_reference = largest_of(reference), top = largest_of(logits);
   const double largest = top_reference;
   Double2 sum0 = {0, 0}, sum1 = {0, 0}, weighted0 = {0, 0}, weighted1 = {0, 0};
@@ -111,7 +113,10 @@ RowComparison compare_rows(std::span<const float> reference, std::span<const flo
   const double log_sum_reference = std::log(sum) + largest;
   const double log_sum = std::log(sum_of_exponentials(logits, top)) + top;
   return {.kl = weighted / sum - (log_sum_reference - log_sum),
-          .same_top = first_index_of(reference, top_reference) == first_index_of(logits, top)};
+          .same_top = first_index_of(reference, top_reference) == first_index_of(logits, top),
+          .nll = log_sum - static_cast<double>(logits[static_cast<size_t>(target)]),
+          .reference_nll =
+              log_sum_reference - static_cast<double>(reference[static_cast<size_t>(target)])};
 }
 
 }  // namespace hlwq

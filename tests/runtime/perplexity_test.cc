@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "runtime/row_statistics.h"
 #include "tests/runtime/fake_model.h"
@@ -37,8 +39,13 @@ TEST(RowStatistics, MatchesLongDouble) {
       for (const size_t target : {size_t{0}, n - 1})
         EXPECT_NEAR(negative_log_likelihood(row, static_cast<int64_t>(target)), -q[target],
                     1e-11 * scale + 1e-12);
-      EXPECT_NEAR(compare_rows(reference, row).kl, kl, 1e-10 * scale);
-      EXPECT_EQ(compare_rows(reference, reference).kl, 0.0);
+      EXPECT_NEAR(compare_rows(reference, row, 0).kl, kl, 1e-10 * scale);
+      EXPECT_EQ(compare_rows(reference, reference, 0).kl, 0.0);
+      for (const auto target : {int64_t{0}, static_cast<int64_t>(n) - 1}) {
+        const RowComparison both = compare_rows(reference, row, target);
+        EXPECT_EQ(both.nll, negative_log_likelihood(row, target));
+        EXPECT_EQ(both.reference_nll, negative_log_likelihood(reference, target));
+      }
     }
   }
 }
@@ -48,7 +55,7 @@ TEST(RowStatistics, SurvivesExtremes) {
   row[17] = 30000.0f;
   EXPECT_EQ(negative_log_likelihood(row, 17), 0.0);
   EXPECT_EQ(negative_log_likelihood(row, 3), 60000.0);
-  EXPECT_EQ(compare_rows(row, row).kl, 0.0);
+  EXPECT_EQ(compare_rows(row, row, 17).kl, 0.0);
   row[5] = std::numeric_limits<float>::quiet_NaN();
   EXPECT_TRUE(std::isnan(negative_log_likelihood(row, 17)));
   row[5] = std::numeric_limits<float>::infinity();
@@ -57,8 +64,8 @@ TEST(RowStatistics, SurvivesExtremes) {
 
 TEST(RowStatistics, EqualLargestLogitsGoToTheLowerId) {
   const std::vector<float> a = {1, 3, 3, 0}, b = {0, 2, 1, 0}, c = {0, 1, 2, 0};
-  EXPECT_TRUE(compare_rows(a, b).same_top);
-  EXPECT_FALSE(compare_rows(a, c).same_top);
+  EXPECT_TRUE(compare_rows(a, b, 0).same_top);
+  EXPECT_FALSE(compare_rows(a, c, 0).same_top);
 }
 
 class PerplexityTest : public testing::Test {
@@ -133,37 +140,95 @@ TEST_F(PerplexityTest, DivergenceFromAReference) {
   const std::vector<int32_t> ids = text(64);
   FakeModel reference(kVocabulary);
   model_.noise_ = 2.0f;
-  std::vector<double> kl;
-  double same = 0;
-  for (size_t w = 0; w < 4; ++w) {
-    for (size_t t = 0; t < 15; ++t) {
+  constexpr size_t kWindows = 4, kEach = 15;
+  std::vector<double> kl, reference_nll;
+  std::vector<double> kl_of(kWindows), same_of(kWindows), difference_of(kWindows);
+  for (size_t w = 0; w < kWindows; ++w) {
+    for (size_t t = 0; t < kEach; ++t) {
       const std::span<const int32_t> seen(ids.data() + w * 16, t + 1);
+      const auto target = static_cast<size_t>(ids[w * 16 + t + 1]);
       const std::vector<float> r = reference.logits_after(seen), x = model_.logits_after(seen);
       const std::vector<double> p = log_softmax(r), q = log_softmax(x);
       double sum = 0;
       for (size_t i = 0; i < p.size(); ++i) sum += std::exp(p[i]) * (p[i] - q[i]);
       kl.push_back(sum);
-      same += std::max_element(r.begin(), r.end()) - r.begin() ==
-              std::max_element(x.begin(), x.end()) - x.begin();
+      reference_nll.push_back(-p[target]);
+      kl_of[w] += sum / kEach;
+      same_of[w] += (std::max_element(r.begin(), r.end()) - r.begin() ==
+                             std::max_element(x.begin(), x.end()) - x.begin()
+                         ? 1.0
+                         : 0.0) /
+                    kEach;
+      difference_of[w] += (p[target] - q[target]) / kEach;
     }
   }
-  double mean = 0;
-  for (const double x : kl) mean += x / 60;
-  std::sort(kl.begin(), kl.end());
+  const auto mean = [](const std::vector<double>& values) {
+    return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+  };
+  const auto standard_error = [&](const std::vector<double>& values) {
+    double squares = 0;
+    for (const double x : values) squares += (x - mean(values)) * (x - mean(values));
+    return std::sqrt(squares / (kWindows - 1)) / std::sqrt(double{kWindows});
+  };
+  std::vector<double> sorted = kl;
+  std::sort(sorted.begin(), sorted.end());
   const auto got = measure(ids, {.window = 16}, 40, &reference);
   ASSERT_TRUE(got) << got.error().message;
   ASSERT_TRUE(got->divergence);
-  EXPECT_NEAR(got->divergence->kl_mean, mean, 1e-10);
-  EXPECT_NEAR(got->divergence->kl_p99, kl[59], 1e-10);  // 99 % of 60, rounded up
-  EXPECT_NEAR(got->divergence->top1, same / 60, 1e-12);
-  EXPECT_GT(mean, 0.01);
+  const DivergenceReport& from = *got->divergence;
+  EXPECT_NEAR(from.kl_mean, mean(kl), 1e-10);
+  EXPECT_NEAR(from.kl_mean_stderr, standard_error(kl_of), 1e-10);
+  EXPECT_NEAR(from.kl_median, sorted[29], 1e-10);  // half of 60
+  EXPECT_NEAR(from.kl_p99, sorted[59], 1e-10);     // 99 % of 60, rounded up
+  EXPECT_NEAR(from.kl_p999, sorted[59], 1e-10);
+  EXPECT_NEAR(from.top1, mean(same_of), 1e-12);
+  EXPECT_NEAR(from.top1_stderr, standard_error(same_of), 1e-12);
+  EXPECT_NEAR(from.reference_nll, mean(reference_nll), 1e-10);
+  EXPECT_NEAR(from.nll_difference_stderr, standard_error(difference_of), 1e-10);
+  EXPECT_NEAR(got->nll - from.reference_nll, mean(difference_of), 1e-10);
+  EXPECT_GT(from.kl_mean, 0.01);
+  EXPECT_GT(from.top1_stderr, 0);
 
   FakeModel twin(kVocabulary);
   model_.noise_ = 0;
   const auto none = measure(ids, {.window = 16}, 512, &twin);
   ASSERT_TRUE(none);
   EXPECT_EQ(none->divergence->kl_mean, 0.0);
+  EXPECT_EQ(none->divergence->kl_mean_stderr, 0.0);
   EXPECT_EQ(none->divergence->top1, 1.0);
+  EXPECT_EQ(none->divergence->reference_nll, none->nll);
+  EXPECT_EQ(none->divergence->nll_difference_stderr, 0.0);
+}
+
+TEST_F(PerplexityTest, HandsOverTheScoresOfEachWindow) {
+  const std::vector<int32_t> ids = text(64);
+  FakeModel reference(kVocabulary);
+  model_.noise_ = 2.0f;
+  std::vector<int64_t> windows;
+  double nll = 0, kl = 0;
+  const auto got = measure(ids,
+                           {.window = 16,
+                            .on_window =
+                                [&](int64_t window, const PredictionScores& scores) {
+                                  windows.push_back(window);
+                                  for (size_t i = 0; i < 15; ++i) {
+                                    const size_t at = static_cast<size_t>(window) * 15 + i;
+                                    nll += scores.nll[at] / 60;
+                                    kl += scores.kl[at] / 60;
+                                  }
+                                  return true;
+                                }},
+                           40, &reference);
+  ASSERT_TRUE(got) << got.error().message;
+  EXPECT_EQ(windows, (std::vector<int64_t>{0, 1, 2, 3}));
+  EXPECT_NEAR(nll, got->nll, 1e-10);
+  EXPECT_NEAR(kl, got->divergence->kl_mean, 1e-10);
+
+  const auto stopped = measure(
+      ids, {.window = 16,
+            .on_window = [](int64_t window, const PredictionScores&) { return window < 1; }});
+  ASSERT_FALSE(stopped);
+  EXPECT_EQ(stopped.error().code, ErrorCode::kCancelled);
 }
 
 TEST_F(PerplexityTest, ReportsWhatCannotBeMeasured) {

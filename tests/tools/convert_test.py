@@ -86,6 +86,16 @@ class Convert(CommandTest):
         got = self.json("compare", MODEL, self.quantized())
         self.assertGreater(got["cosine_min"], 0.998)
         self.assertEqual(len(got["tensors"]), 320)
+        kinds = {kind["name"]: kind for kind in got["kinds"]}
+        self.assertEqual(sum(kind["tensors"] for kind in kinds.values()), len(got["tensors"]))
+        up = kinds["mixer.experts.up_proj.weight"]
+        cosines = [t["cosine"] for t in got["tensors"] if ".experts." in t["name"] and "up_proj" in t["name"]]
+        self.assertEqual((up["tensors"], len(cosines)), (4 * 32, 4 * 32))
+        self.assertEqual(up["cosine_min"], min(cosines))
+        self.assertAlmostEqual(up["cosine_mean"], sum(cosines) / len(cosines), places=12)
+        self.assertGreater(up["snr_db"], 20)
+        self.assertIsNone(kinds["norm.weight"]["snr_db"], "equal: no noise at all")
+        self.assertIn("mixer.experts.up_proj.weight (128)", self.text("compare", MODEL, self.quantized()).decode())
         self.assertIn("320 equal", self.text("compare", MODEL, MODEL).decode())
         self.fails(1, "compare", MODEL, "/no/such/folder", says="/no/such/folder")
 

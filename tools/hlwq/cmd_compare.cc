@@ -26,11 +26,18 @@ int run(const CompareFlags& flags) {
   const auto report = compare_checkpoints(flags.a, flags.b, flags.threads, show_progress(progress));
   if (!report) return failed(report.error());
   if (flags.json) {
-    nlohmann::json tensors = nlohmann::json::array();
+    nlohmann::json tensors = nlohmann::json::array(), kinds = nlohmann::json::array();
     for (const ComparedTensor& tensor : report->tensors)
       tensors.push_back(
           {{"name", tensor.name}, {"cosine", tensor.cosine}, {"snr_db", tensor.snr_db}});
+    for (const ComparedKind& kind : report->kinds)
+      kinds.push_back({{"name", kind.name},
+                       {"tensors", kind.tensors},
+                       {"cosine_min", kind.cosine_min},
+                       {"cosine_mean", kind.cosine_mean},
+                       {"snr_db", kind.snr_db}});
     return print_json({{"tensors", tensors},
+                       {"kinds", kinds},
                        {"cosine_min", report->cosine_min},
                        {"cosine_min_tensor", report->cosine_min_name},
                        {"cosine_mean", report->cosine_mean},
@@ -44,6 +51,11 @@ int run(const CompareFlags& flags) {
             [](const ComparedTensor& x, const ComparedTensor& y) { return x.snr_db < y.snr_db; });
   for (const ComparedTensor& tensor : changed)
     print(fmt::format("{:.6f}  {:7.2f} dB  {}\n", tensor.cosine, tensor.snr_db, tensor.name));
+  if (!changed.empty()) print("\nof a kind, mean and least cosine:\n");
+  for (const ComparedKind& kind : report->kinds)
+    if (!std::isinf(kind.snr_db))
+      print(fmt::format("{:.6f}  {:.6f}  {:7.2f} dB  {} ({})\n", kind.cosine_mean, kind.cosine_min,
+                        kind.snr_db, kind.name, kind.tensors));
   print(fmt::format(
       "{} tensors, {} equal; cosine: mean {:.6f}, least {:.6f}; signal to noise {:.2f} dB\n",
       report->tensors.size(), report->tensors.size() - changed.size(), report->cosine_mean,

@@ -127,8 +127,8 @@ Result<DemoReport> demonstrate(const std::string& model, const std::string& out,
     HLWQ_TRY(measure(original, coded, text, report));
   }
   say(fmt::format("original {:.3f}, on the codes {:.3f}; KL {:.4f} nats, same top token {:.1f} %\n",
-                  report.before.ppl, report.after.ppl, *report.after.kl_mean,
-                  100 * *report.after.top1));
+                  report.before.ppl, report.after.ppl, report.after.divergence->kl_mean,
+                  100 * report.after.divergence->top1));
 
   say("\nGenerating on the codes\n");
   HLWQ_TRY(generate(coded, !json, report));
@@ -155,9 +155,9 @@ nlohmann::json demo_json(const DemoReport& report) {
   return {{"quantize", to_json(report.quantize)},
           {"ppl_before", report.before.ppl},
           {"ppl_after", report.after.ppl},
-          {"kl_mean", *report.after.kl_mean},
-          {"kl_p99", *report.after.kl_p99},
-          {"top1", *report.after.top1},
+          {"kl_mean", report.after.divergence->kl_mean},
+          {"kl_p99", report.after.divergence->kl_p99},
+          {"top1", report.after.divergence->top1},
           {"tokens", report.after.tokens},
           {"windows", report.after.windows},
           {"generated", generated}};

@@ -10,6 +10,7 @@
 #include "commands.h"
 #include "convert/inspect.h"
 #include "convert_report.h"
+#include "or_null.h"
 
 namespace hlwq::cli {
 namespace {
@@ -40,6 +41,9 @@ nlohmann::json to_json(const InspectReport& report) {
           {"parameters", report.parameters},
           {"bytes", report.bytes},
           {"bits_per_weight", report.bits_per_weight},
+          {"coded_bits_per_weight", or_null(report.coded_bits_per_weight)},
+          {"quantization", report.quantization},
+          {"base_model", report.base_model},
           {"codebooks", codebooks},
           {"tensors", tensors},
           {"missing", report.missing},
