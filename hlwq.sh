@@ -16,7 +16,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 packages=(g++ cmake ninja-build ccache pkg-config python3 xz-utils
           nlohmann-json3-dev libfmt-dev libexpected-dev libcli11-dev libpcre2-dev libutf8proc-dev
-          libcpp-httplib-dev libssl-dev prometheus-cpp-dev)
+          libcpp-httplib-dev libssl-dev prometheus-cpp-dev libstb-dev fonts-dejavu-core)
 # The server's tests use real clients: OpenAI's Python package and Chromium.
 test_packages=(libgtest-dev clang-format chromium openssl python3-venv)
 

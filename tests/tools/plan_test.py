@@ -69,6 +69,9 @@ class Plan(CommandTest):
         budgets = [row["vram_bytes"] for row in got["rows"]]
         self.assertEqual(budgets, sorted(budgets))
         self.assertTrue(got["rows"][-1]["resident"])
+        self.assertEqual(got["command"], "plan")
+        for field in ("attention_layers", "kv_heads", "head_dim"):
+            self.assertGreater(got[field], 0, field)
         got = self.json("plan", "--synthetic", "tiny", "--device", "cuda", "--vram", ",".join(map(str, budgets)))
         self.assertEqual([row["vram_bytes"] for row in got["rows"]], budgets)
         slots = [row["slots"] for row in got["rows"]]

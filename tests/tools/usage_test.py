@@ -12,10 +12,12 @@ COMMANDS = {
                            "--stop", "--json", "-n", "--trace"],
     "logits": ENGINE_FLAGS + ["--ids", "--ids-file", "--top", "--all", "--prefill", "--chunk", "--batch", "--json"],
     "tokenize": ["--decode", "--json"],
-    "ppl": ENGINE_FLAGS + ["--window", "--windows", "--kl-against", "--json"],
+    "ppl": ENGINE_FLAGS + ["--window", "--windows", "--kl-against", "--per-token", "--label", "--bits-per-weight", "--json"],
     "chat": ENGINE_FLAGS + ["--system", "-n", "--temperature", "--prefix-cache"],
     "serve": ENGINE_FLAGS + ["--host", "--port", "--port-file", "--api-key-file", "--max-batch", "--max-queue",
                              "--max-connections", "--prefix-cache", "--tls-cert", "--cors-origin", "--drain-timeout"],
+    "bench": ENGINE_FLAGS + ["--prompt", "--generate", "--batch", "--depth", "--reps", "--trace", "--chart", "--json"],
+    "chart": ["--out", "--json"],
     "plan": ENGINE_FLAGS + ["--synthetic", "--batch", "--trace", "--json"],
 }
 

@@ -9,11 +9,14 @@
 
 #include "api/check_options.h"
 #include "base/units.h"
+#include "chart/write_charts.h"
+#include "checkpoint_facts.h"
 #include "commands.h"
 #include "environment.h"
 #include "expert_report.h"
 #include "hlwq/engine.h"
 #include "interrupt.h"
+#include "io/file.h"
 #include "open_engine.h"
 #include "option_flags.h"
 #include "or_null.h"
@@ -25,6 +28,7 @@ namespace {
 struct BenchFlags {
   std::string model, synthetic;
   BenchRequest request;
+  std::string chart;  // folder; empty: no charts
   bool json = false;
   EngineOptions engine;
 };
@@ -44,7 +48,21 @@ nlohmann::json to_json(const BenchRow& row) {
           {"experts", experts_to_json(row.experts)}};
 }
 
-nlohmann::json report(const BenchFlags& flags, const Engine& engine, const BenchResult& result) {
+// How often each expert was chosen, when a trace was written.
+Result<nlohmann::json> expert_use(const BenchFlags& flags) {
+  if (flags.request.trace.empty()) return nlohmann::json();
+  HLWQ_TRY_ASSIGN(const chart::ExpertUse use, chart::count_trace(flags.request.trace));
+  nlohmann::json uses = nlohmann::json::array();
+  for (auto row = use.uses.begin(); row != use.uses.end(); row += use.experts)
+    uses.push_back(std::vector<double>(row, row + use.experts));
+  return nlohmann::json{
+      {"from", use.from}, {"layers", use.layers}, {"experts", use.experts}, {"uses", uses}};
+}
+
+// Errors: of reading the trace again.
+Result<nlohmann::json> report(const BenchFlags& flags, const Engine& engine,
+                              const CheckpointFacts& facts, const BenchResult& result) {
+  HLWQ_TRY_ASSIGN(const nlohmann::json use, expert_use(flags));
   const ModelInfo& info = engine.info();
   nlohmann::json rows = nlohmann::json::array();
   for (const BenchRow& row : result.rows) rows.push_back(to_json(row));
@@ -61,8 +79,28 @@ nlohmann::json report(const BenchFlags& flags, const Engine& engine, const Bench
                       {"seed", flags.request.seed},
                       {"weight_bytes", info.weight_bytes}});
   if (!flags.request.trace.empty()) environment["trace"] = flags.request.trace;  // slow steps
-  return {
-      {"device", info.device}, {"model", info.path}, {"rows", rows}, {"environment", environment}};
+  nlohmann::json object = {{"command", "bench"},
+                           {"device", info.device},
+                           {"model", info.path},
+                           {"attention_layers", info.attention_layers},
+                           {"kv_heads", info.kv_heads},
+                           {"head_dim", info.head_dim},
+                           {"max_positions", info.max_positions},
+                           {"expert_use", use},
+                           {"options", cli::to_json(flags.engine)},
+                           {"rows", rows},
+                           {"environment", environment}};
+  object.update(to_json(facts));
+  return object;
+}
+
+// The result and its pictures; chart made from the file gives the same bytes.
+Status write_report(const nlohmann::json& object, const std::string& folder) {
+  chart::Results results;
+  HLWQ_TRY(chart::add_results(object, "the result", results));
+  HLWQ_TRY_ASSIGN(const std::vector<chart::NamedPicture> pictures, chart::draw_charts(results));
+  HLWQ_TRY(chart::write_charts(pictures, folder));
+  return write_file(folder + "/results.json", json_text(object) + "\n");
 }
 
 std::string bytes_or_dash(const std::optional<int64_t>& bytes) {
@@ -149,6 +187,12 @@ int run(BenchFlags& flags) {
     return bad_usage(fmt::format("--context: got {}, the measurements need {}",
                                  flags.engine.context, request.context()));
 
+  // Before minutes of work: what cannot be read or written is found out soonest.
+  if (!flags.chart.empty())
+    if (const Status made = chart::make_folder(flags.chart); !made) return failed(made.error());
+  auto facts = flags.synthetic.empty() ? read_checkpoint_facts(flags.model)
+                                       : Result<CheckpointFacts>(CheckpointFacts());
+  if (!facts) return failed(facts.error());
   auto engine = flags.synthetic.empty() ? open_engine(flags.model, flags.engine)
                                         : Engine::open_synthetic(flags.synthetic, flags.engine);
   if (!engine && !flags.synthetic.empty() && engine.error().code == ErrorCode::kInvalidArgument)
@@ -161,7 +205,15 @@ int run(BenchFlags& flags) {
   request.cancel = catch_interrupts();
   const auto result = engine->bench(request);
   if (!result) return failed(result.error());
-  if (flags.json) return print_json(report(flags, *engine, *result));
+  if (!flags.synthetic.empty()) facts->parameters = engine->info().parameters;
+  if (flags.json || !flags.chart.empty()) {
+    const auto object = report(flags, *engine, *facts, *result);
+    if (!object) return failed(object.error());
+    if (!flags.chart.empty())
+      if (const Status written = write_report(*object, flags.chart); !written)
+        return failed(written.error());
+    if (flags.json) return print_json(*object);
+  }
   print_table(flags, *engine, *result);
   return finish_output();
 }
@@ -215,6 +267,11 @@ void add_bench(CLI::App& app, Commands& commands) {
           "write the experts that were chosen to FILE, for plan --trace; the rows are then "
           "those of slow steps")
       ->type_name("FILE");
+  command
+      ->add_option("--chart", flags->chart,
+                   "folder to write charts of the result into (SVG and PNG), and results.json "
+                   "for `hlwq chart`")
+      ->type_name("DIR");
   command->add_flag("--json", flags->json, "one JSON object");
   add_flags(*command, flags->engine, "Engine");
   commands.add(command, [flags] { return run(*flags); });

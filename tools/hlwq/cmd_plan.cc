@@ -9,6 +9,7 @@
 #include "api/check_options.h"
 #include "base/units.h"
 #include "commands.h"
+#include "environment.h"
 #include "hlwq/plan.h"
 #include "model/synthetic.h"
 #include "option_flags.h"
@@ -42,7 +43,15 @@ nlohmann::json to_json(const PlanRow& row) {
 nlohmann::json report(const PlanResult& plan) {
   nlohmann::json rows = nlohmann::json::array();
   for (const PlanRow& row : plan.rows) rows.push_back(to_json(row));
-  return {{"device", plan.device},
+  nlohmann::json environment = to_json(read_environment());
+  environment["backend"] = plan.backend;
+  return {{"command", "plan"},
+          {"environment", environment},
+          {"attention_layers", plan.attention_layers},
+          {"kv_heads", plan.kv_heads},
+          {"head_dim", plan.head_dim},
+          {"max_positions", plan.max_positions},
+          {"device", plan.device},
           {"model", plan.model},
           {"backend", plan.backend},
           {"context", plan.context},

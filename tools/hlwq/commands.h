@@ -18,5 +18,6 @@ void add_tokenize(CLI::App& app, Commands& commands);
 void add_ppl(CLI::App& app, Commands& commands);
 void add_plan(CLI::App& app, Commands& commands);
 void add_bench(CLI::App& app, Commands& commands);
+void add_chart(CLI::App& app, Commands& commands);
 
 }  // namespace hlwq::cli

@@ -1,4 +1,5 @@
-# Writes OUTPUT, a C++ source with the bytes of FILES (web_assets.h). Script mode: cmake -P.
+# Writes OUTPUT, a C++ source with the bytes of FILES: HEADER declares NAMESPACE::TYPE, of a name and
+# bytes, and FUNCTION, which gives a span of them. Script mode: cmake -P.
 set(arrays "")
 set(table "")
 set(number 0)
@@ -15,20 +16,20 @@ foreach(file ${FILES})
   string(APPEND table "    {\"${name}\", {kFile${number}, ${bytes}}},\n")
   math(EXPR number "${number} + 1")
 endforeach()
-file(WRITE ${OUTPUT} "#include \"server/web_assets.h\"
+file(WRITE ${OUTPUT} "#include \"${HEADER}\"
 
 #include <array>
 
-namespace hlwq::server {
+namespace ${NAMESPACE} {
 namespace {
 
 ${arrays}
-constexpr std::array<WebAsset, ${number}> kAssets = {{
+constexpr std::array<${TYPE}, ${number}> kFiles = {{
 ${table}}};
 
 }  // namespace
 
-std::span<const WebAsset> web_assets() { return kAssets; }
+std::span<const ${TYPE}> ${FUNCTION}() { return kFiles; }
 
-}  // namespace hlwq::server
+}  // namespace ${NAMESPACE}
 ")
