@@ -18,6 +18,7 @@ COMMANDS = {
                              "--max-connections", "--prefix-cache", "--tls-cert", "--cors-origin", "--drain-timeout"],
     "bench": ENGINE_FLAGS + ["--prompt", "--generate", "--batch", "--depth", "--reps", "--trace", "--chart", "--json"],
     "chart": ["--out", "--json"],
+    "card": ["--results", "--base", "--force", "--json"],
     "plan": ENGINE_FLAGS + ["--synthetic", "--batch", "--trace", "--json"],
 }
 

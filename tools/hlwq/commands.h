@@ -19,5 +19,6 @@ void add_ppl(CLI::App& app, Commands& commands);
 void add_plan(CLI::App& app, Commands& commands);
 void add_bench(CLI::App& app, Commands& commands);
 void add_chart(CLI::App& app, Commands& commands);
+void add_card(CLI::App& app, Commands& commands);
 
 }  // namespace hlwq::cli

@@ -33,6 +33,7 @@ int run(int argc, char** argv) {
   hlwq::cli::add_plan(app, commands);
   hlwq::cli::add_bench(app, commands);
   hlwq::cli::add_chart(app, commands);
+  hlwq::cli::add_card(app, commands);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& asked_for) {  // --help, --version
