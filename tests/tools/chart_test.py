@@ -4,11 +4,12 @@ import json
 import os
 import struct
 import subprocess
+import sys
 import tempfile
 import zlib
 from xml.etree import ElementTree
 
-from harness import BINARY, DATA, MODEL, CommandTest, main
+from harness import BINARY, DATA, MODEL, SOURCE, CommandTest, main
 
 TEXT = os.path.join(DATA, "wikitext2", "wiki.test.raw")
 SVG = "{http://www.w3.org/2000/svg}"
@@ -152,6 +153,23 @@ class Chart(CommandTest):
         texts = self.check_picture(self.out, "memory")
         self.assertIn("BF16", texts)
         self.assertNotIn("HLWQ file", texts)
+
+    def test_quality_sweep(self):
+        run = [sys.executable, os.path.join(SOURCE, "bench", "quality.py"), BINARY, MODEL, TEXT, self.out, "--windows", "2",
+               "--bits", "3,5", "--also", f"plain:16:{MODEL}", "--ppl=--window 64"]
+        listed = subprocess.run(run, capture_output=True, check=True, timeout=300).stdout.decode().split()
+        self.assertEqual([os.path.basename(name) for name in listed], ["quality.svg", "quality.png"])
+        self.assertEqual(sorted(os.listdir(self.out)), ["also-0.json", "charts", "default-3.json", "default-5.json",
+                                                        "published-3.json", "published-5.json"])
+        kl = lambda name: json.loads(read(os.path.join(self.out, name)))["kl_mean"]
+        self.assertLess(kl("default-5.json"), kl("default-3.json"))
+        texts = self.check_picture(os.path.join(self.out, "charts"), "quality")
+        self.assertIn("published codebook, plain norms", texts)
+        # What is there is kept.
+        times = {name: os.stat(os.path.join(self.out, name)).st_mtime_ns for name in ("default-3.json", "published-5.json")}
+        subprocess.run(run, capture_output=True, check=True, timeout=300)
+        for name, time in times.items():
+            self.assertEqual(os.stat(os.path.join(self.out, name)).st_mtime_ns, time)
 
     def test_refuses_what_it_does_not_know(self):
         chart = lambda content: ["chart", self.put("x.json", content), "-o", self.out]
