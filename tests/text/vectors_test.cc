@@ -56,7 +56,6 @@ INSTANTIATE_TEST_SUITE_P(Real, Vectors,
                          testing::Values(RealTokenizer{"nemotron-3", 239, 0, 131072, {}},
                                          RealTokenizer{"llama-3", 259, 0, 128256, 128000},
                                          RealTokenizer{"deepseek-v3", 212, 0, 128815, 0},
-                                         RealTokenizer{"gpt2", 259, 0, 50257, {}},
                                          RealTokenizer{"gpt-neox", 212, 20, 50277, {}}),
                          [](const auto& parameter) {
                            std::string name = parameter.param.name;
