@@ -35,8 +35,10 @@ std::vector<TextCalibration::Group> TextCalibration::covered(std::span<const Mat
       continue;
     }
     const auto [place, is_new] = places.emplace(moments.get(), groups.size());
-    if (is_new) groups.push_back({moments, {}});
-    groups[place->second].names.push_back(name.name);
+    if (is_new) groups.push_back({.moments = moments, .names = {}});
+    Group& group = groups[place->second];
+    group.names.push_back(name.name);
+    group.looked_up = group.looked_up || model_.watching().looked_up(matrix->data);
   }
   return groups;
 }
@@ -54,7 +56,9 @@ Status TextCalibration::learn(std::span<const MatrixName> matrices) {
   std::vector<Result<Feedback>> made(groups.size());
   model_.pool().run(static_cast<int64_t>(groups.size()), [&](int64_t i) {
     Group& group = groups[static_cast<size_t>(i)];
-    made[static_cast<size_t>(i)] = make_feedback(*group.moments, options_.feedback);
+    FeedbackSettings settings = options_.feedback;
+    if (group.looked_up) settings.damping = options_.lookup_damping;
+    made[static_cast<size_t>(i)] = make_feedback(*group.moments, settings);
     group.moments.reset();
   });
   for (size_t i = 0; i < groups.size(); ++i) {

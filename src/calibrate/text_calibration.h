@@ -17,6 +17,9 @@ struct TextCalibrationOptions {
   int64_t fewest_tokens = 128;
   size_t memory_bytes = size_t{8} << 30;  // for what is known at once
   FeedbackSettings feedback = FeedbackSettings();
+  // Of matrices whose rows are looked up as well (tied embeddings): then the weights' own error
+  // counts beside that of the product, and this is its share.
+  double lookup_damping = 1.0;
 };
 
 class TextCalibration final : public Calibration {
@@ -41,6 +44,7 @@ class TextCalibration final : public Calibration {
   struct Group {
     std::shared_ptr<const Moments> moments;
     std::vector<std::string> names;
+    bool looked_up = false;
   };
   [[nodiscard]] std::vector<Group> covered(std::span<const MatrixName> matrices);
 

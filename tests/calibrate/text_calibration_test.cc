@@ -12,6 +12,7 @@
 #include "convert/compare.h"
 #include "kernels/backends.h"
 #include "tests/convert/fixtures.h"
+#include "tests/ops/far_backend.h"
 
 namespace hlwq {
 namespace {
@@ -108,6 +109,22 @@ TEST_F(TextCalibrated, HowMuchIsLearntAtOnceChangesNothing) {
   const auto in_parts = quantize(narrow, scratch_ / "b");
   EXPECT_EQ(at_once, in_parts);
   EXPECT_FALSE(at_once.empty());
+}
+
+// On a device whose memory the host cannot read.
+TEST_F(TextCalibrated, ADeviceGivesTheSameBytes) {
+  const auto model = open(512);
+  ASSERT_TRUE(model);
+  TextCalibration on_host(*model, {.fewest_tokens = 16});
+  const auto wanted = quantize(on_host, scratch_ / "a");
+  auto inner = make_cpu_backend({.threads = 2, .compute = Compute::kExact});
+  ASSERT_TRUE(inner);
+  test::FarBackend far(std::move(*inner));
+  const auto far_model =
+      TextModel::create(tiny_model(), far, {.ids = random_ids(512), .name = "ids", .window = 128});
+  ASSERT_TRUE(far_model) << far_model.error().message;
+  TextCalibration on_device(**far_model, {.fewest_tokens = 16});
+  EXPECT_EQ(quantize(on_device, scratch_ / "b"), wanted);
 }
 
 TEST_F(TextCalibrated, AResumedRunEndsWithTheSameBytes) {

@@ -10,6 +10,9 @@ import tempfile
 from harness import MODEL, SOURCE, CommandTest, main
 
 
+SAMPLE = os.path.join(MODEL, "wikitext-sample.txt")
+
+
 class Convert(CommandTest):
     @classmethod
     def setUpClass(cls):
@@ -38,6 +41,33 @@ class Convert(CommandTest):
         self.json("quantize", MODEL, "-o", out, "--norms", "least-squares", "--force")
         self.assertIn("278 coded", self.text("quantize", MODEL, "-o", out, "--force").decode())
 
+    def test_calibrated(self):
+        out = os.path.join(self.folder, "calibrated")
+        got = self.json("quantize", MODEL, "-o", out, "--calibrate", SAMPLE, "--calibrate-tokens", "2048")
+        self.assertEqual((got["quantized"], got["tensors"]), (278, 320))
+        self.assertGreater(got["bits_per_weight"], 5.125)
+        # 2,048 tokens reach most experts with 128 tokens or more, not all.
+        self.assertTrue(all(".experts." in u["tensor"] and u["tokens"] < 128 for u in got["uncovered"]))
+        self.assertLess(len(got["uncovered"]), 200)
+        config = open(os.path.join(out, "polar_config.json")).read()
+        self.assertIn("calibrated on 2048 tokens of wikitext-sample.txt", config)
+        self.fails(1, "quantize", MODEL, "-o", out, "--force", "--calibrate", SAMPLE, "--calibrate-tokens", "2048",
+                   "--target-bpw", "3", says="3.000 bits a weight")
+
+    def test_target(self):
+        out = os.path.join(self.folder, "target")
+        got = self.json("quantize", MODEL, "-o", out, "--calibrate", SAMPLE, "--calibrate-tokens", "2048",
+                        "--target-bpw", "5.2")
+        self.assertLessEqual(got["bits_per_weight"], 5.2)
+        self.assertEqual(got["bits_per_weight"], got["allocation"]["bits_per_weight"])
+        kinds = {kind["kind"]: kind["bits"] for kind in got["allocation"]["kinds"]}
+        self.assertIn("mixer.experts.up_proj.weight", kinds)
+        self.assertGreater(len(set(kinds.values())), 1)
+        self.assertTrue(all(3 <= bits <= 8 for bits in kinds.values()))
+        said = self.json("inspect", out)
+        self.assertEqual(said["problems"], [])
+        self.assertAlmostEqual(said["coded_bits_per_weight"], got["bits_per_weight"])
+
     def test_dry_run(self):
         out = os.path.join(self.folder, "dry")
         got = self.json("quantize", MODEL, "-o", out, "--dry-run")
@@ -53,7 +83,11 @@ class Convert(CommandTest):
         self.fails(2, "quantize", MODEL, "-o", out, "--profile", "hlwq-q5", "--bits", "4", says="hlwq-q5")
         self.fails(2, "quantize", MODEL, "-o", out, "--shard-bytes", "5 apples", says="5 apples")
         self.fails(2, "quantize", MODEL, "-o", out, "--force", "--resume", says="--resume")
-        self.fails(1, "quantize", MODEL, "-o", out, "--device", "cuda", says="CUDA")
+        self.fails(2, "quantize", MODEL, "-o", out, "--device", "cuda", says="--calibrate")
+        self.fails(2, "quantize", MODEL, "-o", out, "--target-bpw", "5", says="--calibrate")
+        self.fails(2, "quantize", MODEL, "-o", out, "--target-bpw", "5", "--calibrate", SAMPLE, "--profile", "hlwq-q5",
+                   says="hlwq-q5")
+        self.fails(1, "quantize", MODEL, "-o", out, "--calibrate", "/no/such/text", says="/no/such/text")
         self.fails(1, "quantize", "/no/such/folder", "-o", out, says="/no/such/folder")
         self.fails(1, "quantize", self.quantized(), "-o", out, says="already HLWQ")
         self.assertFalse(os.path.exists(out))
