@@ -41,6 +41,9 @@ Result<Feedback> make_feedback(const Moments& moments, const FeedbackSettings& s
   // Real columns carry the trace; padding only adds zeros to its mean.
   const double mean = std::max(trace / static_cast<double>(moments.cols()), 1e-30);
   const auto inverse = static_cast<float>(1 / mean);
+  const auto added = static_cast<float>(
+      settings.damping + settings.shrinkage * static_cast<double>(moments.cols()) /
+                             static_cast<double>(std::max<int64_t>(moments.tokens(), 1)));
   // The position that is chosen k-th, in the sums.
   const auto at = [&](int64_t k) {
     return feedback.order[static_cast<size_t>(k / kBlock)] * int64_t{kBlock} + k % kBlock;
@@ -55,7 +58,7 @@ Result<Feedback> make_feedback(const Moments& moments, const FeedbackSettings& s
       reversed[static_cast<size_t>(i * n + j)] =
           sums[std::min(from, other) * n + std::max(from, other)] * inverse;
     }
-    reversed[static_cast<size_t>(i * n + i)] += static_cast<float>(settings.damping);
+    reversed[static_cast<size_t>(i * n + i)] += added;
   }
   if (!cholesky_upper(reversed.data(), n))
     return fail(ErrorCode::kBadValue,

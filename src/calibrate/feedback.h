@@ -11,7 +11,9 @@
 namespace hlwq {
 
 struct FeedbackSettings {
-  double damping = 0.01;  // of the mean of the diagonal, added to it
+  // Shares of the mean of the diagonal that are added to it: always, and times inputs per token, as
+  // moments of few tokens say little about so many directions.
+  double damping = 0.01, shrinkage = 1.0;
 };
 
 // H = (I + U) D (I + U)ᵀ with U strictly upper triangular and D diagonal, H the moments with blocks

@@ -140,7 +140,7 @@ TEST(Feedback, FactorsOfTheMoments) {
   ThreadPool pool(2);
   Moments moments(kCols);
   moments.add(dense(x.data(), kTokens, kCols), pool);
-  const auto f = make_feedback(moments, {.damping = 0.02});
+  const auto f = make_feedback(moments, {.damping = 0.02, .shrinkage = 6.0});
   ASSERT_TRUE(f) << f.error().message;
   ASSERT_EQ(f->order.size(), 2u);
   double trace = 0;
@@ -161,8 +161,8 @@ TEST(Feedback, FactorsOfTheMoments) {
         magnitude += std::fabs(product);
       }
       const int64_t from = std::min(at(i), at(j)), to = std::max(at(i), at(j));
-      const double wanted =
-          moments.sums()[static_cast<size_t>(from * kCols + to)] / mean + (i == j ? 0.02 : 0.0);
+      const double wanted = moments.sums()[static_cast<size_t>(from * kCols + to)] / mean +
+                            (i == j ? 0.02 + 6.0 * kCols / kTokens : 0.0);
       EXPECT_NEAR(sum, wanted, (kCols + 4) * 0x1p-23 * magnitude) << i << "," << j;
     }
   }
