@@ -52,7 +52,7 @@ Result<double> compare(TextModel& model, const Reference& reference) {
   return sum / static_cast<double>(kl.size());
 }
 
-// Share of the energy that is error after coding.
+// Codes rows; `decoded` (may be null) gets what the codes say.
 Result<Distortion> code_rows(std::span<const float> rows, int64_t cols, int bits,
                              const SensitivityOptions& options, std::vector<float>* decoded) {
   const Levels& levels = codebook(options.codebook, bits);

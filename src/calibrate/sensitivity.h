@@ -40,8 +40,8 @@ struct KindSensitivity {
 };
 
 // Quantizes the matrices of one kind after the other in the loaded model, compares its predictions
-// with the original's, and puts the matrices back. `names` of `source` are those to be quantized.
-// Errors: as TextModel::run and reading `source`.
+// with the original's, and puts the matrices back. `tensors` are those to be quantized.
+// Errors: as TextModel::run and reading the tensors.
 [[nodiscard]] Result<std::vector<KindSensitivity>> measure_sensitivity(
     TextModel& model, const std::vector<SourceTensor>& tensors, const SensitivityOptions& options);
 

@@ -49,7 +49,8 @@ Status TextCalibration::learn(std::span<const MatrixName> matrices) {
     if (const Matrix* const matrix = model_.find(name.name); matrix != nullptr)
       model_.watching().watch(matrix->data);
   }
-  const Status ran = model_.run(model_.windows(), {});
+  Status ran = model_.run(model_.windows(), {});
+  if (ran) ran = model_.watching().looked();
   std::vector<Group> groups = ran ? covered(matrices) : std::vector<Group>();
   model_.watching().forget();
   HLWQ_TRY(ran);

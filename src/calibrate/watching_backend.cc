@@ -4,21 +4,17 @@
 #include <array>
 #include <utility>
 
-#include "base/check.h"
-
 namespace hlwq {
 namespace {
 
 // Room for `floats` on the back end; what was there may go.
-std::span<float> room_for(Backend& backend, Buffer& buffer, int64_t floats) {
+Result<float*> room_for(Backend& backend, Buffer& buffer, int64_t floats) {
   const auto bytes = static_cast<size_t>(floats) * sizeof(float);
   if (buffer.bytes() < bytes) {
     buffer = Buffer();
-    auto grown = backend.allocate(bytes, "inputs to look at");
-    HLWQ_CHECK(grown);
-    buffer = std::move(*grown);
+    HLWQ_TRY_ASSIGN(buffer, backend.allocate(bytes, "inputs to look at"));
   }
-  return {buffer.as<float>().data(), static_cast<size_t>(floats)};
+  return buffer.as<float>().data();
 }
 
 }  // namespace
@@ -48,15 +44,21 @@ void WatchingBackend::take_in(const Mlp& mlp, const float* up_bias, F32View host
   take_in(up, host_rows);
   if (!watched(mlp.down)) return;
   const int64_t rows = host_rows.rows, width = mlp.up.rows;
-  const std::span<float> in = room_for(inner_, device_in_, rows * host_rows.cols);
-  const std::span<float> hidden = room_for(inner_, device_hidden_, rows * width);
+  const auto in_room = room_for(inner_, device_in_, rows * host_rows.cols);
+  const auto hidden_room = room_for(inner_, device_hidden_, rows * width);
+  if (!in_room || !hidden_room) {
+    // Ops cannot fail: whoever runs the text asks afterwards.
+    failure_ = in_room ? hidden_room.error() : in_room.error();
+    return;
+  }
+  float* const in = *in_room;
   for (int64_t r = 0; r < rows; ++r)
-    inner_.upload(in.data() + r * host_rows.cols, host_rows.row(r),
+    inner_.upload(in + r * host_rows.cols, host_rows.row(r),
                   static_cast<size_t>(host_rows.cols) * sizeof(float));
-  const MutF32View y = dense(hidden.data(), rows, width);
+  const MutF32View y = dense(*hidden_room, rows, width);
   const std::array projections = {Projection{.weight = mlp.up, .bias = up_bias, .y = y}};
   inner_.project(
-      {.x = {.x = dense(in.data(), rows, host_rows.cols), .q = {}}, .projections = projections});
+      {.x = {.x = dense(in, rows, host_rows.cols), .q = {}}, .projections = projections});
   const F32View readable = hidden_rows_.read(inner_, y);
   squared_.resize(static_cast<size_t>(rows * width));
   pool_.run(rows, [&](int64_t r) {

@@ -3,6 +3,7 @@
 // to another one. It sees ops, not architectures, so every model can be calibrated.
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -29,7 +30,12 @@ class WatchingBackend final : public Backend {
   [[nodiscard]] bool looked_up(const std::byte* matrix) const {
     return looked_up_.contains(matrix);
   }
+  // kOutOfMemory when inputs could not be looked at, since the last forget().
+  [[nodiscard]] Status looked() const {
+    return failure_ ? Status(tl::unexpected(*failure_)) : Status();
+  }
   void forget() {
+    failure_.reset();
     moments_.clear();
     looked_up_.clear();
   }
@@ -112,6 +118,7 @@ class WatchingBackend final : public Backend {
   std::unordered_set<const std::byte*> looked_up_;
   HostRows rows_, hidden_rows_;
   std::vector<float> squared_;
+  std::optional<Error> failure_;
   Buffer device_in_, device_hidden_;  // for up projections of gathered rows
 };
 

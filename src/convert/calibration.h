@@ -15,7 +15,7 @@ namespace hlwq {
 // A matrix to be quantized. Names as in SourceTensor.
 struct MatrixName {
   std::string name;
-  int64_t rows = 0, cols = 0;
+  int64_t cols = 0;
 };
 
 // A matrix that calibration hardly reached: its codes come from the weights alone.

@@ -142,7 +142,7 @@ Result<size_t> learn_some(Job& job, size_t first, size_t last) {
   for (size_t i = first; i < last; ++i) {
     const OutputTensor& tensor = job.planned[i];
     if (!tensor.coded) continue;
-    matrices.push_back({tensor.name, tensor.shape[0], tensor.shape[1]});
+    matrices.push_back({tensor.name, tensor.shape[1]});
     places.push_back(i);
   }
   if (matrices.empty()) return last;
